@@ -1,0 +1,43 @@
+# Everything that is done often. `make` alone prints this list, from this file.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench install format lint typecheck lock clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+run: install ## Set up if needed, then run everything: database, APIs, workers, sandbox (Ctrl-C stops it)
+	@exec .venv/bin/kassa dev
+
+test: install ## Set up if needed, then run all tests (ARGS="tests/unit -k money" for some of them)
+	@exec .venv/bin/python -m pytest -n 2 $(ARGS)
+
+check: install ## Format, lint, types, import contracts, house rules
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	KASSA_TEST_DATABASE=none .venv/bin/python -m pytest -q tests/test_house.py
+
+bench: install ## Print the speed table of this machine
+	@exec .venv/bin/python -m bench $(ARGS)
+
+install: ## Make .venv with the locked packages; does nothing when nothing changed
+	@scripts/setup
+
+format: install ## Format the code, and mend what can be mended without thinking
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+lint: install ## Lint only
+	.venv/bin/ruff check .
+
+typecheck: install ## Types only
+	.venv/bin/mypy
+
+lock: ## Write requirements.lock anew from pyproject.toml (ARGS=--upgrade takes the newest versions)
+	@scripts/lock $(ARGS)
+
+clean: ## Remove what tools left behind; keeps .venv and your data in .kassa
+	rm -rf .coverage htmlcov build dist .hypothesis .import_linter_cache .grimp_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

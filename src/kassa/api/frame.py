@@ -1,0 +1,98 @@
+"""The outermost layer: every answer has a request id and safe headers, every request is counted and noted without personal data.
+
+What nobody caught ends here as a 500 in the shape of its address; a stack trace goes to the log, never to the caller.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from http import HTTPStatus
+
+from kassa.api import metrics
+from kassa.api.answers import Header
+from kassa.api.call import ROUTE, header
+from kassa.api.dialect import Dialects
+from kassa.api.errors import CallerGone, InternalError
+from kassa.api.options import ASGIApp, Message, Receive, Scope, Send
+from kassa.kit.context import request_id
+from kassa.kit.ids import new_id
+
+_log = logging.getLogger("kassa.api")
+_access = logging.getLogger("kassa.access")
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_GONE = 499
+"""How the log calls a request whose caller left; nobody is sent this."""
+_SAFE: tuple[Header, ...] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+"""Given to every answer that does not say otherwise itself."""
+
+
+class Frame:
+    """Wraps the application; a pure ASGI layer."""
+
+    def __init__(self, inner: ASGIApp, dialects: Dialects) -> None:
+        self._inner = inner
+        self._dialects = dialects
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        began = time.perf_counter()
+        mine = _id_of(scope)
+        token = request_id.set(mine)
+        answer = _Noted(send, mine)
+        metrics.IN_FLIGHT.inc()
+        try:
+            await self._inner(scope, receive, answer)
+        except CallerGone:
+            answer.status = answer.status or _GONE
+        except Exception:
+            _log.exception("a request ended unexpectedly")
+            if answer.status:  # half an answer is out already: cutting the connection tells the caller that it is no whole one
+                raise
+            await self._dialects.at(scope["path"]).refuse(InternalError())(scope, receive, answer)
+        finally:
+            metrics.IN_FLIGHT.dec()
+            _note(scope, answer.status, time.perf_counter() - began)
+            request_id.reset(token)
+
+
+class _Noted:
+    """`send`, with the headers that every answer has; remembers the status."""
+
+    __slots__ = ("_request_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode("latin-1")
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = message.get("headers", ())
+            names = {name for name, _ in given}
+            safe = [each for each in _SAFE if each[0] not in names]
+            message = {**message, "headers": [*given, *safe, (b"x-request-id", self._request_id)]}
+        await self._send(message)
+
+
+def _id_of(scope: Scope) -> str:
+    sent = header(scope, b"x-request-id")
+    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else str(new_id())
+
+
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    route = scope.get(ROUTE, "-")
+    metrics.note(scope["method"], route, status, seconds)
+    if _access.isEnabledFor(logging.INFO):
+        # The template and not the path: ids, and whatever else a caller writes into an address, stay out of the log.
+        level = logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+        _access.log(level, "request", extra={"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)})

@@ -1,0 +1,126 @@
+"""How much one caller may send: bytes of a body, and requests in a while. Both say no before anything is read or claimed."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from kassa.api.auth import Tokens
+from kassa.api.call import caller_of, header, headers
+from kassa.api.dialect import Dialects
+from kassa.api.errors import RateLimited, TooLarge, Unauthorized
+from kassa.api.options import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY: Final = 64 * 1024
+_EXEMPT = frozenset({"/health", "/ready"})
+
+
+class BodyLimit:
+    """Counts a body while it is read, and refuses one whose declared length is too large as soon as somebody wants to read it.
+
+    Nothing is read here, so that who calls is judged before what was sent.
+    """
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; reading too much raises `TooLarge` where it is read."""
+        await self._inner(scope, _Counted(receive, header(scope, b"content-length")), send)
+
+
+class _Counted:
+    """`receive`, up to the limit."""
+
+    __slots__ = ("_left", "_receive")
+
+    def __init__(self, receive: Receive, declared: str | None) -> None:
+        self._receive = receive
+        self._left = MAX_BODY
+        if declared is not None and declared.isdecimal() and int(declared[:20]) > MAX_BODY:
+            self._left = -1
+
+    async def __call__(self) -> Message:
+        if self._left < 0:
+            raise TooLarge
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise TooLarge
+        return message
+
+
+class RateLimit:
+    """A moving window of requests for each caller, else for each address; counted in this process."""
+
+    def __init__(self, inner: ASGIApp, rate: str, tokens: Tokens, dialects: Dialects, proxies: Proxies) -> None:
+        self._inner = inner
+        self._rate: RateLimitItem = parse(rate)
+        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._tokens = tokens
+        self._dialects = dialects
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or answer 429 in the shape of its address."""
+        path = scope["path"]
+        if path not in _EXEMPT:
+            who = self._who(scope)
+            if not await self._windows.hit(self._rate, who):
+                refused = RateLimited(await self._wait(who))
+                await self._dialects.at(path).refuse(refused)(scope, receive, send)
+                return
+        await self._inner(scope, receive, send)
+
+    def _who(self, scope: Scope) -> str:
+        try:
+            return f"user:{caller_of(scope, self._tokens).user}"
+        except Unauthorized:
+            return f"address:{self._proxies.address_of(scope)}"
+
+    async def _wait(self, who: str) -> int:
+        free_at, _ = await self._windows.get_window_stats(self._rate, who)
+        return max(1, math.ceil(free_at - time.time()))
+
+
+class Proxies:
+    """Finds the address of a caller behind proxies that are trusted; of nobody else is `X-Forwarded-For` believed."""
+
+    def __init__(self, trusted: Sequence[str]) -> None:
+        self._trusted = [ipaddress.ip_network(each, strict=False) for each in trusted]
+
+    def address_of(self, scope: Scope) -> str:
+        """The nearest address that is no trusted proxy, `unknown` where the server knows none."""
+        client = scope.get("client")
+        address: str = client[0] if client else "unknown"
+        forwarded = ",".join(headers(scope, b"x-forwarded-for"))
+        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+        while hops and self._is_trusted(address):
+            address = hops.pop()
+        return address[:64]
+
+    def is_loopback(self, scope: Scope) -> bool:
+        """Whether the caller sits on this machine. A request that came through a proxy nobody trusts does not."""
+        address = self.address_of(scope)
+        passed_on = any(name in {b"x-forwarded-for", b"forwarded", b"x-real-ip"} for name, _ in scope["headers"])
+        if passed_on and not self._trusted:
+            return False
+        try:
+            return ipaddress.ip_address(address).is_loopback
+        except ValueError:
+            return False
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._trusted)

@@ -1,0 +1,25 @@
+"""Figures for an operator: how many requests, how long they took, how many are being served. No path, no caller, no input."""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, Histogram, generate_latest
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+REQUEST_SECONDS = Histogram(
+    "kassa_http_request_seconds", "Time from the first byte of a request to the end of its answer", ["method", "route", "status"], buckets=_BUCKETS
+)
+IN_FLIGHT = Gauge("kassa_http_requests_in_flight", "Requests that are being served")
+STREAMS = Gauge("kassa_http_streams", "Live streams that are open")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def note(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one served request. `route` is the template, so that the number of series stays small."""
+    REQUEST_SECONDS.labels(method if method in _METHODS else "other", route, status).observe(seconds)
+
+
+def page() -> tuple[bytes, bytes]:
+    """The figures of this process, and their content type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST.encode()

@@ -1,0 +1,45 @@
+"""What the HTTP surfaces need to be told. Bootstrap fills these; nothing here reads the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """How bearer tokens are verified: one secret, exactly one algorithm, and issuer and audience where they are set."""
+
+    secret: bytes = field(repr=False)
+    algorithm: str = "HS256"
+    issuer: str | None = None
+    audience: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """The set-up of one HTTP process.
+
+    `surfaces`: which contracts are served (`orders`, `checkout`). `schema_is_current`: asked by `/ready`. `docs`: serve
+    `/docs`, `/redoc` and the OpenAPI documents. `rate_limit`: None, `off`, or a rate such as `100/second`, per caller.
+    `trusted_proxies`: addresses or networks whose `X-Forwarded-For` is believed. `cors_origins`: origins of browsers that may
+    call, none by default. `metrics_token`: bearer for `/metrics` from elsewhere than loopback. `sandbox`: gets everything
+    under `/sandbox`, the scope unchanged.
+    """
+
+    surfaces: frozenset[str]
+    tokens: TokenRules
+    schema_is_current: Callable[[], Awaitable[bool]]
+    docs: bool = False
+    rate_limit: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    metrics_token: str | None = field(default=None, repr=False)
+    sandbox: ASGIApp | None = None

@@ -1,0 +1,42 @@
+"""The buyer's open cart in one channel: one line per product, a version that moves with each edit."""
+
+from kassa.carts.edit import (
+    CartChanged,
+    CartFull,
+    LineMissing,
+    NotEnough,
+    TooMany,
+    add_line,
+    change_line,
+    clear,
+    line_of,
+    lock_for_change,
+    remove_line,
+)
+from kassa.carts.model import Cart, CartLine, LineView, Problem, view
+from kassa.carts.store import ReturnedLine, open_cart, read_cart
+from kassa.carts.take import return_lines, take_lines
+
+__all__ = [
+    "Cart",
+    "CartChanged",
+    "CartFull",
+    "CartLine",
+    "LineMissing",
+    "LineView",
+    "NotEnough",
+    "Problem",
+    "ReturnedLine",
+    "TooMany",
+    "add_line",
+    "change_line",
+    "clear",
+    "line_of",
+    "lock_for_change",
+    "open_cart",
+    "read_cart",
+    "remove_line",
+    "return_lines",
+    "take_lines",
+    "view",
+]

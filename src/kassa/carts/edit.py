@@ -1,0 +1,123 @@
+"""Edit a cart: add, change, remove, clear. Each successful change of the lines moves the version by one.
+
+The caller brings the live offer (asked before the transaction); a cart reserves nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from kassa.carts import store
+from kassa.carts.model import MAX_LINES, MAX_QUANTITY, Cart, CartLine
+from kassa.kit.database import Tx
+from kassa.kit.errors import Conflict, Invalid, NotFound, Refused
+
+if TYPE_CHECKING:
+    from kassa.carts.model import Offered
+
+
+class CartChanged(Conflict):
+    """The cart is not the version that was named."""
+
+    code = "cart_changed"
+
+
+class CartFull(Refused):
+    """A cart holds at most 100 different products."""
+
+    code = "cart_full"
+
+
+class TooMany(Invalid):
+    """A line holds at most 999 pieces."""
+
+    code = "too_many"
+
+
+class NotEnough(Refused):
+    """Fewer are left than were asked for."""
+
+    code = "stock_insufficient"
+
+
+class LineMissing(NotFound):
+    """There is no such line in this cart."""
+
+    code = "not_found"
+
+
+async def add_line(
+    tx: Tx, merchant_id: str, channel: str, buyer_id: str, product_id: str, offer: Offered, quantity: int, version: int | None
+) -> tuple[Cart, CartLine]:
+    """Add `quantity` pieces: a new line, or more in the one that is there. Concurrent adds all count.
+
+    Raises `CartChanged` (another version than `version`), `CartFull`, `TooMany`, `NotEnough`; the caller's transaction
+    then rolls back, because the line is written first and judged by what it became.
+    """
+    cart = await store.lock_cart_alone(tx, merchant_id, channel, buyer_id)
+    _expect(cart, version)
+    added = await store.add_to_line(tx, cart, product_id, quantity, offer)
+    if added is None:
+        raise TooMany
+    cart, line, others = added
+    if others >= MAX_LINES:
+        raise CartFull
+    _can_have(product_id, line.quantity, offer)
+    return cart, line
+
+
+async def change_line(
+    tx: Tx, cart: Cart, line_id: uuid.UUID, offer: Offered, quantity: int
+) -> tuple[Cart, CartLine]:
+    """Set the quantity of a line of a locked cart. Raises `LineMissing`, `TooMany`, `NotEnough`."""
+    line = line_of(cart, line_id)
+    _can_have(line.product_id, quantity, offer)
+    return await store.set_line(tx, cart, line, quantity, offer)
+
+
+async def remove_line(
+    tx: Tx, merchant_id: str, channel: str, buyer_id: str, line_id: uuid.UUID, version: int | None
+) -> Cart:
+    """Remove a line and return the cart after it. Raises `LineMissing`, `CartChanged`."""
+    cart = await store.lock_cart(tx, merchant_id, channel, buyer_id)
+    _expect(cart, version)
+    line_of(cart, line_id)
+    return await store.drop_lines(tx, cart, [line_id])
+
+
+async def clear(tx: Tx, merchant_id: str, channel: str, buyer_id: str, version: int | None) -> Cart:
+    """Remove all lines; an empty cart stays as it is, version included. Raises `CartChanged`."""
+    cart = await store.lock_cart(tx, merchant_id, channel, buyer_id)
+    _expect(cart, version)
+    return await store.drop_lines(tx, cart, [line.line_id for line in cart.lines]) if cart.lines else cart
+
+
+async def lock_for_change(
+    tx: Tx, merchant_id: str, channel: str, buyer_id: str, version: int | None
+) -> Cart:
+    """The buyer's cart under its row lock, in the version that was named. Raises `CartChanged`."""
+    cart = await store.lock_cart(tx, merchant_id, channel, buyer_id)
+    _expect(cart, version)
+    return cart
+
+
+def line_of(cart: Cart, line_id: uuid.UUID) -> CartLine:
+    """The line of a cart. Raises `LineMissing`."""
+    for line in cart.lines:
+        if line.line_id == line_id:
+            return line
+    raise LineMissing
+
+
+def _expect(cart: Cart, version: int | None) -> None:
+    if version is not None and cart.version != version:
+        raise CartChanged(version=cart.version)
+
+
+def _can_have(product_id: str, wanted: int, offer: Offered) -> None:
+    if wanted > MAX_QUANTITY:
+        raise TooMany
+    if offer.stock is not None and offer.stock < wanted:
+        left = f"Only {offer.stock} of {product_id} {'is' if offer.stock == 1 else 'are'} left."
+        raise NotEnough(left, productId=product_id, requested=wanted, available=offer.stock)

@@ -1,0 +1,32 @@
+"""What can be bought: products, live prices, and the stock that is held and moved for checkouts."""
+
+from kassa.catalog.channels import channel_of
+from kassa.catalog.model import Channel, Hold, Offer, Page, Shortage
+from kassa.catalog.prices import UnknownProduct, offer_of, offers_of, offers_page
+from kassa.catalog.publish import Publication, adjust, publish, publish_channel
+from kassa.catalog.sources import ProductsUnavailable, Source, Sources
+from kassa.catalog.stock import consume, give_back, release, reserve
+
+__all__ = [
+    "Channel",
+    "Hold",
+    "Offer",
+    "Page",
+    "ProductsUnavailable",
+    "Publication",
+    "Shortage",
+    "Source",
+    "Sources",
+    "UnknownProduct",
+    "adjust",
+    "channel_of",
+    "consume",
+    "give_back",
+    "offer_of",
+    "offers_of",
+    "offers_page",
+    "publish",
+    "publish_channel",
+    "release",
+    "reserve",
+]

@@ -1,0 +1,49 @@
+"""Put channels and products up for sale, and adjust stock with a reason. Publishing again changes nothing that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kassa.catalog import store
+from kassa.catalog.model import Channel
+from kassa.kit.database import Tx
+from kassa.kit.errors import Refused
+from kassa.kit.money import Money
+
+
+class StockTooLow(Refused):
+    """The stock cannot be lowered below what is reserved."""
+
+    code = "stock_too_low"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A product to publish. `stock` None makes it untracked."""
+
+    product_id: str
+    name: str
+    price: Money
+    stock: int | None
+    images: Sequence[str] = ()
+    sku: str | None = None
+
+
+async def publish_channel(tx: Tx, merchant_name: str, channel: Channel) -> None:
+    """Make the merchant and the channel if they are not there yet."""
+    await store.add_channel(tx, merchant_name, channel)
+
+
+async def publish(tx: Tx, channel: Channel, products: Sequence[Publication]) -> int:
+    """Add the products that are not there yet, with their first stock; returns how many were new."""
+    return await store.add_products(tx, channel, products)
+
+
+async def adjust(tx: Tx, merchant_id: str, channel: str, product_id: str, change: int, reference: str) -> None:
+    """Change stock on hand by `change` pieces, noted in the stock journal under `reference` (once per reference).
+
+    Raises `StockTooLow` when less would remain than is reserved.
+    """
+    if not await store.adjust_stock(tx, merchant_id, channel, product_id, change, reference):
+        raise StockTooLow

@@ -1,0 +1,306 @@
+"""Every question that the catalogue asks the database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from kassa.catalog.model import OWN, Channel, Hold, Offer, Page, Shortage
+from kassa.kit.database import Reader, Row, Tx
+from kassa.kit.money import Money
+
+if TYPE_CHECKING:
+    from kassa.catalog.publish import Publication
+
+
+async def channel(reader: Reader, merchant_id: str, name: str) -> Channel | None:
+    """One channel, or None."""
+    row = await reader.row(
+        "SELECT currency, delivery_days, methods, aliases FROM channels WHERE merchant_id = $1 AND channel = $2",
+        merchant_id, name,
+    )  # fmt: skip
+    if row is None:
+        return None
+    return Channel(
+        merchant_id, name, row["currency"], row["delivery_days"], frozenset(row["methods"]), frozenset(row["aliases"])
+    )
+
+
+async def own_offers(reader: Reader, channel: Channel, product_ids: Sequence[str], *, counted: bool) -> Mapping[str, Offer]:
+    """What is sold of `product_ids`, with prices and stock of one moment."""
+    rows = await reader.rows(
+        """
+        SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, s.on_hand - s.reserved AS stock
+          FROM products p LEFT JOIN stock_levels s USING (merchant_id, channel, product_id)
+         WHERE p.merchant_id = $1 AND p.channel = $2 AND p.product_id = ANY ($3) AND p.sold
+        """,
+        channel.merchant_id, channel.channel, product_ids,
+    )  # fmt: skip
+    return {row["product_id"]: _offer(row, counted=counted) for row in rows}
+
+
+async def own_page(reader: Reader, channel: Channel, page: int, limit: int, *, counted: bool) -> Page:
+    """A page of what is sold, by name, then id, and how many there are in all."""
+    total = await reader.value(
+        "SELECT count(*) FROM products WHERE merchant_id = $1 AND channel = $2 AND sold",
+        channel.merchant_id, channel.channel,
+    )  # fmt: skip
+    rows = await reader.rows(
+        """
+        SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, s.on_hand - s.reserved AS stock
+          FROM products p LEFT JOIN stock_levels s USING (merchant_id, channel, product_id)
+         WHERE p.merchant_id = $1 AND p.channel = $2 AND p.sold
+         ORDER BY p.name, p.product_id LIMIT $4 OFFSET $3
+        """,
+        channel.merchant_id, channel.channel, (page - 1) * limit, limit,
+    )  # fmt: skip
+    return Page([_offer(row, counted=counted) for row in rows], page, limit, total)
+
+
+def _offer(row: Row, *, counted: bool) -> Offer:
+    return Offer(
+        product_id=row["product_id"],
+        sku=row["sku"],
+        name=row["name"],
+        price=Money(row["price_minor"], row["currency"]),
+        images=tuple(row["images"]),
+        stock=row["stock"] if counted else None,
+        counted_by=OWN if counted else "elsewhere",
+    )
+
+
+async def hold_own(
+    tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold], held_until: datetime | None
+) -> list[Shortage]:
+    """Raise `reserved` for all lines or none, under locks taken in product order; returns what is short."""
+    rows = await tx.rows(
+        """
+        WITH wanted AS (
+            SELECT * FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
+        ), locked AS (
+            SELECT s.product_id, s.on_hand - s.reserved AS available
+              FROM stock_levels s
+             WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = ANY ($4)
+             ORDER BY s.product_id FOR NO KEY UPDATE
+        ), short AS MATERIALIZED (
+            SELECT w.product_id, w.quantity, greatest(coalesce(l.available, 0), 0) AS available
+              FROM wanted w LEFT JOIN locked l USING (product_id)
+             WHERE l.available IS NULL OR l.available < w.quantity
+        ), raised AS (
+            UPDATE stock_levels s SET reserved = s.reserved + w.quantity
+              FROM wanted w
+             WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = w.product_id
+               AND (SELECT count(*) FROM short) = 0
+            RETURNING s.product_id, w.quantity
+        ), held AS (
+            INSERT INTO reservations (merchant_id, checkout_id, product_id, channel, source, quantity, state, held_until)
+            SELECT $1, $3, product_id, $2, 'own', quantity, 'held', $6 FROM raised
+        )
+        SELECT product_id, quantity, available FROM short ORDER BY product_id
+        """,
+        channel.merchant_id, channel.channel, checkout_id,
+        [hold.offer.product_id for hold in holds], [hold.quantity for hold in holds], held_until,
+    )  # fmt: skip
+    return [Shortage(row["product_id"], row["quantity"], row["available"]) for row in rows]
+
+
+async def hold_remote(
+    tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold], held_until: datetime | None
+) -> list[Shortage]:
+    """Hold against what the product service said, minus our holds that it could not know of when it was asked."""
+    ids = [hold.offer.product_id for hold in holds]
+    await tx.execute(
+        """
+        INSERT INTO remote_stock (merchant_id, channel, product_id)
+        SELECT $1, $2, product_id FROM unnest($3::text[]) AS w (product_id) ORDER BY product_id
+        ON CONFLICT DO NOTHING
+        """,
+        channel.merchant_id, channel.channel, ids,
+    )  # fmt: skip
+    await tx.rows(
+        """
+        SELECT product_id FROM remote_stock
+         WHERE merchant_id = $1 AND channel = $2 AND product_id = ANY ($3) ORDER BY product_id FOR UPDATE
+        """,
+        channel.merchant_id, channel.channel, ids,
+    )  # fmt: skip
+    open_holds = await remote_holds(tx, channel, [(hold.offer.product_id, hold.offer.read_at) for hold in holds])
+    short = []
+    for hold in holds:
+        available = max(0, (hold.offer.read_stock or 0) - open_holds.get(hold.offer.product_id, 0))
+        if available < hold.quantity:
+            short.append(Shortage(hold.offer.product_id, hold.quantity, available))
+    if not short:
+        await tx.execute(
+            """
+            INSERT INTO reservations (merchant_id, checkout_id, product_id, channel, source, quantity, state, held_until)
+            SELECT $1, $3, w.product_id, $2, 'product_service', w.quantity, 'held', $6
+              FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
+            """,
+            channel.merchant_id, channel.channel, checkout_id, ids, [hold.quantity for hold in holds], held_until,
+        )  # fmt: skip
+    return short
+
+
+async def remote_holds(
+    reader: Reader, channel: Channel, asked: Sequence[tuple[str, datetime | None]]
+) -> Mapping[str, int]:
+    """Pieces that our open checkouts hold of each product, with those whose hold ended after `asked` was read."""
+    rows = await reader.rows(
+        """
+        SELECT r.product_id, sum(r.quantity)::bigint AS held
+          FROM unnest($3::text[], $4::timestamptz[]) AS a (product_id, read_at)
+          JOIN reservations r ON r.merchant_id = $1 AND r.channel = $2 AND r.product_id = a.product_id
+                             AND r.source = 'product_service' AND (r.ended_at IS NULL OR r.ended_at >= a.read_at)
+         WHERE r.state <> 'released'
+         GROUP BY r.product_id
+        """,
+        channel.merchant_id, channel.channel, [each[0] for each in asked], [each[1] for each in asked],
+    )  # fmt: skip
+    return {row["product_id"]: row["held"] for row in rows}
+
+
+async def consume_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
+    """What was held becomes sold: reservation, level and journal in one statement."""
+    consumed: int = await tx.value(
+        """
+        WITH ended AS (
+            UPDATE reservations SET state = 'consumed', ended_at = clock_timestamp()
+             WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'held'
+            RETURNING channel, product_id, source, quantity
+        ), locked AS (
+            SELECT s.channel, s.product_id, e.quantity
+              FROM stock_levels s JOIN ended e USING (channel, product_id)
+             WHERE s.merchant_id = $1 AND e.source = 'own'
+             ORDER BY s.product_id FOR NO KEY UPDATE OF s
+        ), lowered AS (
+            UPDATE stock_levels s SET on_hand = s.on_hand - l.quantity, reserved = s.reserved - l.quantity
+              FROM locked l
+             WHERE s.merchant_id = $1 AND s.channel = l.channel AND s.product_id = l.product_id
+            RETURNING s.channel, s.product_id, l.quantity
+        ), noted AS (
+            INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
+            SELECT $1, channel, product_id, 'sold', $3, quantity, kassa_now() FROM lowered
+        )
+        SELECT count(*) FROM ended
+        """,
+        merchant_id, checkout_id, str(checkout_id),
+    )  # fmt: skip
+    return consumed
+
+
+async def release_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
+    """What was held is free again."""
+    released: int = await tx.value(
+        """
+        WITH ended AS (
+            UPDATE reservations SET state = 'released', ended_at = clock_timestamp()
+             WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'held'
+            RETURNING channel, product_id, source, quantity
+        ), locked AS (
+            SELECT s.channel, s.product_id, e.quantity
+              FROM stock_levels s JOIN ended e USING (channel, product_id)
+             WHERE s.merchant_id = $1 AND e.source = 'own'
+             ORDER BY s.product_id FOR NO KEY UPDATE OF s
+        ), lowered AS (
+            UPDATE stock_levels s SET reserved = s.reserved - l.quantity
+              FROM locked l
+             WHERE s.merchant_id = $1 AND s.channel = l.channel AND s.product_id = l.product_id
+        )
+        SELECT count(*) FROM ended
+        """,
+        merchant_id, checkout_id,
+    )  # fmt: skip
+    return released
+
+
+async def return_sold(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
+    """What the checkout sold from own stock comes back, once: the journal's key forbids a second return."""
+    returned: int = await tx.value(
+        """
+        WITH sold AS (
+            SELECT channel, product_id, quantity FROM reservations
+             WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'consumed' AND source = 'own'
+        ), locked AS (
+            SELECT s.channel, s.product_id, sold.quantity
+              FROM stock_levels s JOIN sold USING (channel, product_id)
+             WHERE s.merchant_id = $1 ORDER BY s.product_id FOR NO KEY UPDATE OF s
+        ), noted AS (
+            INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
+            SELECT $1, channel, product_id, 'returned', $3, quantity, kassa_now() FROM locked
+            ON CONFLICT DO NOTHING
+            RETURNING channel, product_id, quantity
+        ), raised AS (
+            UPDATE stock_levels s SET on_hand = s.on_hand + n.quantity
+              FROM noted n
+             WHERE s.merchant_id = $1 AND s.channel = n.channel AND s.product_id = n.product_id
+            RETURNING 1
+        )
+        SELECT count(*) FROM raised
+        """,
+        merchant_id, checkout_id, str(checkout_id),
+    )  # fmt: skip
+    return returned
+
+
+async def add_channel(tx: Tx, merchant_name: str, channel: Channel) -> None:
+    """Insert merchant and channel where they are missing."""
+    await tx.execute(
+        "INSERT INTO merchants (merchant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        channel.merchant_id, merchant_name,
+    )  # fmt: skip
+    await tx.execute(
+        """
+        INSERT INTO channels (merchant_id, channel, currency, delivery_days, methods, aliases)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+        """,
+        channel.merchant_id, channel.channel, channel.currency, channel.delivery_days,
+        sorted(channel.methods), sorted(channel.aliases),
+    )  # fmt: skip
+
+
+async def add_products(tx: Tx, channel: Channel, products: Sequence[Publication]) -> int:
+    """Insert missing products with their first stock and the journal line that explains it."""
+    added = 0
+    for product in products:
+        added += await tx.value(
+            """
+            WITH made AS (
+                INSERT INTO products (merchant_id, channel, product_id, sku, name, price_minor, currency, images)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING product_id
+            ), levelled AS (
+                INSERT INTO stock_levels (merchant_id, channel, product_id, on_hand)
+                SELECT $1, $2, product_id, $9 FROM made WHERE $9::bigint IS NOT NULL
+            ), noted AS (
+                INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
+                SELECT $1, $2, product_id, 'initial', 'published', $9, kassa_now() FROM made WHERE $9::bigint IS NOT NULL
+            )
+            SELECT count(*) FROM made
+            """,
+            channel.merchant_id, channel.channel, product.product_id, product.sku or product.product_id, product.name,
+            product.price.minor, product.price.currency, list(product.images), product.stock,
+        )  # fmt: skip
+    return added
+
+
+async def adjust_stock(tx: Tx, merchant_id: str, channel: str, product_id: str, change: int, reference: str) -> bool:
+    """Change stock on hand unless less would remain than is reserved; noted once per reference."""
+    return bool(
+        await tx.value(
+            """
+            WITH noted AS (
+                INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
+                SELECT merchant_id, channel, product_id, 'adjusted', $5, $4, kassa_now() FROM stock_levels
+                 WHERE merchant_id = $1 AND channel = $2 AND product_id = $3 AND on_hand + $4 >= reserved
+                   FOR NO KEY UPDATE
+                ON CONFLICT DO NOTHING RETURNING 1
+            )
+            UPDATE stock_levels SET on_hand = on_hand + $4
+             WHERE merchant_id = $1 AND channel = $2 AND product_id = $3 AND EXISTS (SELECT 1 FROM noted)
+            RETURNING true
+            """,
+            merchant_id, channel, product_id, change, reference,
+        )
+    )  # fmt: skip

@@ -1,0 +1,105 @@
+"""Move an order by hand: process, ship, deliver, cancel; or update its tracking data.
+
+Cancelling is judged by the payment (rulings, 14): nothing paid, nothing owed; paid, refunded in full and the stock comes
+back, each exactly once; not known, the order is cancelled and a late yes is refunded by itself.
+"""
+
+from __future__ import annotations
+
+from kassa import orders
+from kassa.checkout import store
+from kassa.checkout.answers import repeat
+from kassa.checkout.cancel import cancel
+from kassa.checkout.held import load
+from kassa.checkout.rules import CASH
+from kassa.checkout.saga import drive
+from kassa.checkout.wishes import MoveWish, Placed, RenderOrder, Replayed
+from kassa.kit import once
+from kassa.kit.context import Context
+from kassa.kit.database import Tx
+from kassa.kit.errors import Busy
+from kassa.orders.store import OrderMissing
+from kassa.payments import Verdict, due_refunds, find, send_refund, settle
+
+_LOOKS = 8
+
+
+class OrderBusy(Busy):
+    """This order is being moved by somebody else; try again."""
+
+    code = "unavailable"
+
+
+async def move_order(ctx: Context, wish: MoveWish, render: RenderOrder) -> Placed | Replayed:
+    """Make one move. The status that the order already has is no move: only tracking data and a note are updated.
+
+    Raises `IllegalMove`, `OrderMissing`, `InProgress`, `KeyReused`.
+    """
+    for _ in range(_LOOKS):
+        try:
+            placed = await _try(ctx, wish, render)
+        except (store.Overtaken, orders.OrderMoved):
+            continue
+        except once.Claimed:
+            assert wish.key is not None
+            first = await repeat(ctx, wish.key, render)
+            if first is None:
+                continue
+            return first
+        if wish.to == "cancelled":
+            ctx.background.spawn(_after_cancel(ctx, placed.order), name=f"cancel {wish.order_id}")
+        return placed
+    raise OrderBusy
+
+
+async def _try(ctx: Context, wish: MoveWish, render: RenderOrder) -> Placed:
+    order = await orders.find(ctx.db, wish.merchant_id, wish.order_id)
+    if order is None:
+        raise OrderMissing
+    async with ctx.db.transaction("orders.move") as tx:
+        if wish.key is not None:
+            found = await once.claim(tx, ctx.keys, wish.key, str(order.order_id))
+            if found is not None:
+                raise once.Claimed(found)
+        placed = Placed(await _move(ctx, tx, order, wish), created=False)
+        if wish.key is not None:
+            await once.answer(tx, ctx.keys, wish.key, *render(placed))
+    return placed
+
+
+async def _move(ctx: Context, tx: Tx, order: orders.Order, wish: MoveWish) -> orders.Order:
+    if wish.to == order.status:
+        if not wish.by_staff:
+            return order
+        return await orders.note_tracking(
+            tx, order, tracking_number=wish.tracking_number, carrier=wish.carrier, note=wish.note
+        )
+    if wish.to == "paid" or (order.status == "pending" and wish.to == "processing"):
+        raise orders.illegal(order.status, wish.to)
+    if wish.to == "cancelled":
+        return await cancel(ctx, tx, order, wish.note)
+    collects = wish.to == "delivered" and order.payment_method == CASH
+    moved = await orders.move(
+        tx,
+        order,
+        wish.to,
+        payment_status="paid" if collects else None,
+        note=wish.note,
+        tracking_number=wish.tracking_number,
+        carrier=wish.carrier,
+    )
+    if collects:
+        payment = await find(tx, order.merchant_id, order.payment_id)
+        assert payment is not None
+        await settle(tx, payment, Verdict("paid", message="collected on delivery"))
+    return moved
+
+
+async def _after_cancel(ctx: Context, order: orders.Order) -> None:
+    """Go on at once with what the cancel left to do; a worker does it if this process dies."""
+    checkout = await store.claim(ctx.db, order.merchant_id, order.checkout_id, ctx.lease_s)
+    if checkout is not None:
+        await drive(ctx, await load(ctx.db, checkout, lease_s=ctx.lease_s))
+    for refund in await due_refunds(ctx):
+        if refund.payment_id == order.payment_id:
+            await send_refund(ctx, refund)

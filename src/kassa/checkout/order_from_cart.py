@@ -1,0 +1,203 @@
+"""Turn the buyer's cart into one order, however many tabs and processes press the button (orders contract, section 5).
+
+The cart is read and priced first, outside any transaction; the transaction takes exactly that version, so that a cart
+version becomes one checkout. Whoever comes second is answered with the order that the first one made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from kassa import carts, catalog, orders
+from kassa.catalog import Offer
+from kassa.checkout import start, store
+from kassa.checkout.answers import repeat
+from kassa.checkout.rules import Rules
+from kassa.checkout.saga import drive
+from kassa.checkout.wishes import CartWish, Placed, RenderOrder, Replayed
+from kassa.kit import once
+from kassa.kit.context import Context
+from kassa.kit.errors import Busy, Conflict, KassaError, Refused
+from kassa.kit.money import Money
+
+LINK_WAIT_S = 3.0
+_LOOKS = 8
+
+
+class CartEmpty(Refused):
+    """The cart is empty."""
+
+    code = "cart_empty"
+
+
+class StockInsufficient(Refused):
+    """Not everything in the cart can be had."""
+
+    code = "stock_insufficient"
+
+
+class PriceChanged(Conflict):
+    """A price has changed since the buyer last looked."""
+
+    code = "price_changed"
+
+
+class AlreadyOrdered(Conflict):
+    """This cart was ordered already, with another address or payment method."""
+
+    code = "cart_already_ordered"
+
+
+class TooManyWaiting(Busy):
+    """Too many orders wait for you to pay them; pay or cancel one first."""
+
+    code = "too_many_waiting"
+    retry_after = 60
+
+
+class CartMoved(Conflict):
+    """The cart moved while it was being ordered."""
+
+    code = "cart_moved"
+
+
+async def order_from_cart(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Replayed:
+    """Place the order, answer at once, and go on paying in the background.
+
+    Called again with the same cart version it answers the same order. Raises `CartEmpty`, `StockInsufficient`,
+    `PriceChanged`, `CartChanged`, `AlreadyOrdered`, `MethodUnavailable`, `UnknownProvider`, `TooManyWaiting`,
+    `ProductsUnavailable`, `InProgress`, `KeyReused`.
+    """
+    for _ in range(_LOOKS):
+        try:
+            return await _try(ctx, wish, render)
+        except CartMoved:
+            continue
+        except KassaError:
+            if wish.key is not None and (found := await repeat(ctx, wish.key, render)) is not None:
+                return found
+            raise
+    raise once.InProgress("The cart is being changed; try again.")
+
+
+async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Replayed:
+    provider = ctx.port(Rules).provider_of_order(wish.channel, wish.method)
+    cart = await carts.open_cart(ctx.db, wish.channel.merchant_id, wish.channel.channel, wish.buyer_id)
+    existing = await _existing(ctx, wish, cart)
+    if existing is not None:
+        if wish.key is not None and (found := await repeat(ctx, wish.key, render)) is not None:
+            return found
+        return existing
+    if provider == "link":
+        waiting = await store.waiting_for_buyer(ctx.db, wish.channel.merchant_id, wish.buyer_id)
+        if waiting >= ctx.port(Rules).max_waiting_orders:
+            raise TooManyWaiting
+    lines = await _priced(ctx, wish, cart)
+    purchase = start.Purchase(
+        channel=wish.channel,
+        surface="orders",
+        buyer_id=wish.buyer_id,
+        method=wish.method,
+        provider=provider,
+        lines=lines,
+        shipping_address=wish.shipping_address,
+        card=wish.card,
+        email=None,
+        cart_id=cart.cart_id,
+        cart_version=cart.version,
+        asked=wish.asked,
+        key=wish.key,
+        **start.new_ids(),
+    )
+    return await _place(ctx, wish, cart, purchase, render)
+
+
+async def _place(
+    ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, render: RenderOrder
+) -> Placed | Replayed:
+    waits_for_link = purchase.provider == "link"
+    try:
+        async with ctx.db.transaction("checkout.start") as tx:
+            if wish.key is not None:
+                found = await once.claim(tx, ctx.keys, wish.key, str(purchase.order_id))
+                if found is not None:
+                    raise once.Claimed(found)
+            if not await carts.take_lines(tx, cart):
+                raise CartMoved
+            held = await start.begin(ctx, tx, purchase)
+            placed = Placed(held.order, created=True)
+            if wish.key is not None and not waits_for_link:
+                await once.answer(tx, ctx.keys, wish.key, *render(placed))
+    except start.Short as short:
+        raise _shortage(short.shortages) from None
+    except once.Claimed:
+        assert wish.key is not None
+        first = await repeat(ctx, wish.key, render)
+        if first is None:
+            raise CartMoved from None
+        return first
+    leading = ctx.background.spawn(drive(ctx, held), name=f"checkout {purchase.checkout_id}")
+    if waits_for_link:
+        return await _with_link(ctx, wish, placed, leading, render)
+    return placed
+
+
+async def _with_link(
+    ctx: Context, wish: CartWish, placed: Placed, leading: asyncio.Task[object], render: RenderOrder
+) -> Placed:
+    """Wait a moment for the link; without it the order stands all the same and the link is filled in later."""
+    await asyncio.wait({leading}, timeout=LINK_WAIT_S)
+    async with ctx.db.transaction("checkout.answer") as tx:
+        order = await orders.find(tx, placed.order.merchant_id, placed.order.order_id) or placed.order
+        placed = Placed(order, created=True)
+        if wish.key is not None:
+            await once.answer(tx, ctx.keys, wish.key, *render(placed))
+    return placed
+
+
+async def _existing(ctx: Context, wish: CartWish, cart: carts.Cart) -> Placed | None:
+    """The order that this version became already (rules 1 to 4), or None when the cart is to be ordered now."""
+    if wish.version is not None and wish.version != cart.version:
+        taken = await store.taken_by(ctx.db, cart.merchant_id, cart.cart_id, wish.version)
+        if taken is None:
+            raise carts.CartChanged(version=cart.version)
+        return await _same(ctx, wish, taken)
+    if cart.lines:
+        return None
+    taken = await store.taken_by(ctx.db, cart.merchant_id, cart.cart_id, cart.version - 1)
+    if wish.version is None and taken is not None and taken.recent and taken.status != "undone":
+        return await _same(ctx, wish, taken)
+    raise CartEmpty
+
+
+async def _same(ctx: Context, wish: CartWish, taken: store.CartTaken) -> Placed:
+    if bytes(taken.asked) != wish.asked:
+        raise AlreadyOrdered(order_id=str(taken.order_id))
+    order = await orders.find(ctx.db, wish.channel.merchant_id, taken.order_id)
+    if order is None:
+        raise CartEmpty
+    return Placed(order, created=False)
+
+
+async def _priced(ctx: Context, wish: CartWish, cart: carts.Cart) -> list[tuple[Offer, int]]:
+    """The cart's lines at live prices. Raises `StockInsufficient` or `PriceChanged`."""
+    offers = await catalog.offers_of(ctx, wish.channel, [line.product_id for line in cart.lines])
+    views, problems = carts.view(cart, offers, wish.channel.currency)
+    short = [problem for problem in problems if problem.code in {"no_longer_sold", "stock_insufficient"}]
+    if short:
+        raise _shortage([catalog.Shortage(p.line.product_id, p.line.quantity, p.available or 0) for p in short])
+    total = Money(sum(view.total.minor for view in views), wish.channel.currency)
+    rose = any(p.price and p.old_price and p.price > p.old_price for p in problems)
+    agreed = wish.expected_total
+    if (agreed is None and rose) or (agreed is not None and agreed != total):
+        raise PriceChanged(total_minor=total.minor, problems=problems)
+    return [(offers[line.product_id], line.quantity) for line in cart.lines]
+
+
+def _shortage(shortages: Sequence[catalog.Shortage]) -> StockInsufficient:
+    items = [
+        {"product_id": each.product_id, "requested": each.requested, "available": each.available} for each in shortages
+    ]
+    return StockInsufficient(items=items)
+

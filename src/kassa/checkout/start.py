@@ -1,0 +1,176 @@
+"""Begin a purchase: freeze lines, prices and address, hold the stock, write order, payment and journal; one transaction.
+
+All of it commits together with the caller's idempotency key, and the intent of the first act with it. Nothing outside is
+called before that commit.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from kassa import catalog, orders, payments
+from kassa.catalog import Channel, Hold, Offer, Shortage
+from kassa.checkout import store
+from kassa.checkout.finish import announce
+from kassa.checkout.held import Held
+from kassa.checkout.model import PAYMENT, STOCK, Step
+from kassa.checkout.rules import CASH, Rules
+from kassa.kit import once
+from kassa.kit.context import Context, request_id
+from kassa.kit.database import Tx
+from kassa.kit.errors import Refused
+from kassa.kit.ids import new_id
+from kassa.kit.money import Money
+from kassa.payments import Opening, Providers
+from kassa.payments.model import CardTrace
+
+HOLD = timedelta(minutes=30)
+"""How long stock is held and a buyer is waited for: from the start of the checkout."""
+
+
+class Short(Refused):
+    """Not everything can be had."""
+
+    code = "stock_insufficient"
+
+    def __init__(self, shortages: Sequence[Shortage]) -> None:
+        super().__init__()
+        self.shortages = shortages
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """Everything that a checkout, its order and its payment are begun with; ids are made before the transaction."""
+
+    channel: Channel
+    surface: str
+    buyer_id: str | None
+    method: str
+    provider: str
+    lines: Sequence[tuple[Offer, int]]
+    shipping_address: Mapping[str, Any]
+    card: CardTrace
+    checkout_id: uuid.UUID
+    order_id: uuid.UUID
+    payment_id: uuid.UUID
+    email: str | None = None
+    cart_id: uuid.UUID | None = None
+    cart_version: int | None = None
+    asked: bytes | None = None
+    key: once.Key | None = None
+    keeps_answer: bool = False
+
+    @property
+    def total(self) -> Money:
+        """Σ price × quantity, at the prices that were read."""
+        return Money(sum(offer.price.minor * quantity for offer, quantity in self.lines), self.channel.currency)
+
+
+def new_ids() -> dict[str, uuid.UUID]:
+    """Fresh ids for a purchase."""
+    return {"checkout_id": new_id(), "order_id": new_id(), "payment_id": new_id()}
+
+
+async def begin(ctx: Context, tx: Tx, purchase: Purchase) -> Held:
+    """Write the whole beginning in the caller's transaction. Raises `Short`; the caller's transaction then rolls back."""
+    rules, cash = ctx.port(Rules), purchase.provider == CASH
+    acts = rules.acts(purchase.surface, [offer.product_id for offer, _ in purchase.lines], pays_first=not cash)
+    checkout = await store.insert(tx, _checkout(purchase, acts, ctx.lease_s, cash=cash), _notes(acts, cash=cash))
+    order = await orders.place(tx, _placement(purchase))
+    payment = await payments.open_payment(tx, _opening(ctx, purchase, cash=cash))
+    if STOCK in acts:
+        holds = [Hold(offer, quantity) for offer, quantity in purchase.lines]
+        short = await catalog.reserve(tx, purchase.channel, purchase.checkout_id, holds, checkout.deadline)
+        if short:
+            raise Short(short)
+    held = Held(checkout, order, payment, _steps(acts, checkout), fresh=None if cash else PAYMENT, lease_s=ctx.lease_s)
+    announce(tx, held, "checkout.started")
+    return held
+
+
+def _checkout(purchase: Purchase, acts: list[str], lease_s: float, *, cash: bool) -> store.NewCheckout:
+    key = purchase.key
+    return store.NewCheckout(
+        merchant_id=purchase.channel.merchant_id,
+        checkout_id=purchase.checkout_id,
+        channel=purchase.channel.channel,
+        surface=purchase.surface,
+        buyer_id=purchase.buyer_id,
+        status="reserved" if cash else "paying",
+        method=purchase.method,
+        acts=acts,
+        currency=purchase.channel.currency,
+        total_minor=purchase.total.minor,
+        request_id=request_id.get() or None,
+        lease_s=lease_s,
+        order_id=purchase.order_id,
+        payment_id=purchase.payment_id,
+        cart_id=purchase.cart_id,
+        cart_version=purchase.cart_version,
+        asked=purchase.asked,
+        customer_email=purchase.email,
+        hold=None if cash else HOLD,
+        idempotency=scope_of(key) if key and purchase.keeps_answer else None,
+    )
+
+
+def scope_of(key: once.Key) -> dict[str, str]:
+    """What of an idempotency key the checkout must remember to store its final answer."""
+    return {"caller": key.caller, "operation": key.operation, "key": key.key}
+
+
+def _notes(acts: list[str], *, cash: bool) -> list[store.Note]:
+    notes = [store.Note(STOCK, "done")] if STOCK in acts else []
+    return notes if cash else [*notes, store.Note(PAYMENT, "running", sent=True)]
+
+
+def _steps(acts: list[str], checkout: store.Checkout) -> dict[str, Step]:
+    at = checkout.created_at
+    status = {STOCK: "done", PAYMENT: "running"}
+    return {
+        act: Step(act, place, status[act], None, 1, at, 0, None, at, at) for place, act in enumerate(acts) if act in status
+    }
+
+
+def _placement(purchase: Purchase) -> orders.Placement:
+    lines = [
+        orders.Line(
+            offer.product_id, offer.name, offer.price.minor, quantity, offer.price.minor * quantity, offer.image
+        )
+        for offer, quantity in purchase.lines
+    ]
+    return orders.Placement(
+        merchant_id=purchase.channel.merchant_id,
+        order_id=purchase.order_id,
+        checkout_id=purchase.checkout_id,
+        payment_id=purchase.payment_id,
+        channel=purchase.channel.channel,
+        buyer_id=purchase.buyer_id,
+        payment_method=purchase.method,
+        currency=purchase.channel.currency,
+        lines=lines,
+        shipping_address=purchase.shipping_address,
+        delivery=timedelta(days=purchase.channel.delivery_days),
+    )
+
+
+def _opening(ctx: Context, purchase: Purchase, *, cash: bool) -> Opening:
+    provider = ctx.port(Providers).by_name[purchase.provider]
+    return Opening(
+        merchant_id=purchase.channel.merchant_id,
+        payment_id=purchase.payment_id,
+        ref_kind="order",
+        ref=str(purchase.order_id),
+        provider=purchase.provider,
+        method=purchase.method,
+        amount=purchase.total,
+        provider_key=f"{purchase.checkout_id}:payment",
+        script=purchase.surface,
+        card=purchase.card,
+        sending=not provider.local and not provider.begins_again,
+        expires_in=None if cash else HOLD,
+    )

@@ -1,0 +1,323 @@
+"""Every question that the conductor asks the database: checkouts, their journal, and cases for a person."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from kassa.checkout.model import Checkout, Refusal, Step
+from kassa.kit.database import Database, Reader, Row, Tx
+from kassa.kit.errors import Conflict
+from kassa.kit.ids import new_id
+
+_COLUMNS = """merchant_id, checkout_id, channel, surface, buyer_id, status, method, acts, cart_id, cart_version, order_id,
+    payment_id, currency, total_minor, customer_email, request_id, error, error_code, error_message, error_items, deadline,
+    tries, lease_version, idempotency, created_at, updated_at, kassa_now() AS read_at"""
+_STEP = "step, position, status, ref, sends, first_sent_at, undos, undo_since, began_at, updated_at"
+
+
+class Overtaken(Conflict):
+    """Somebody moved this checkout first: look again."""
+
+    code = "overtaken"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCheckout:
+    """What a checkout is begun with. `hold` is how long stock is held, `lease_s` how long its maker may be silent."""
+
+    merchant_id: str
+    checkout_id: uuid.UUID
+    channel: str
+    surface: str
+    buyer_id: str | None
+    status: str
+    method: str
+    acts: Sequence[str]
+    currency: str
+    total_minor: int | None
+    request_id: str | None
+    lease_s: float
+    order_id: uuid.UUID | None = None
+    payment_id: uuid.UUID | None = None
+    cart_id: uuid.UUID | None = None
+    cart_version: int | None = None
+    asked: bytes | None = None
+    customer_email: str | None = None
+    hold: timedelta | None = None
+    idempotency: Mapping[str, Any] | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What to write into the journal about one act. `sent` counts a sending, `undo` an attempt to undo."""
+
+    step: str
+    status: str
+    ref: str | None = None
+    sent: bool = False
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """When the checkout is to be looked at again.
+
+    `in_s` seconds from now, None for never. `lease` is `keep` (not ours to touch), `renew` (we go on) or `release`.
+    """
+
+    in_s: float | None
+    lease: str = "keep"
+
+
+OVER = Next(None, "release")
+
+
+def _checkout(row: Row) -> Checkout:
+    return Checkout(**dict(row.items()))
+
+
+async def insert(tx: Tx, new: NewCheckout, notes: Sequence[Note]) -> Checkout:
+    """Write a new checkout with its first journal lines, leased by its maker unless it is over already."""
+    refusal = new.refusal
+    row = await tx.row(
+        f"""
+        WITH made AS (
+            INSERT INTO checkouts (merchant_id, checkout_id, channel, surface, buyer_id, status, method, acts, cart_id,
+                                   cart_version, asked, order_id, payment_id, currency, total_minor, customer_email,
+                                   request_id, idempotency, deadline, error, error_code, error_message, error_items,
+                                   next_at, lease_until, lease_version, created_at, updated_at, ended_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                    kassa_now() + $19::interval, $20, $21, $22, $23,
+                    CASE WHEN $6 <> 'undone' THEN kassa_now() END,
+                    CASE WHEN $6 <> 'undone' THEN now() + make_interval(secs => $24) END,
+                    1, kassa_now(), kassa_now(), CASE WHEN $6 = 'undone' THEN kassa_now() END)
+            RETURNING {_COLUMNS}
+        ), noted AS (
+            INSERT INTO checkout_steps (merchant_id, checkout_id, step, position, status, sends, first_sent_at, began_at, updated_at)
+            SELECT $1, $2, n.step, n.position, n.status, n.sends, CASE WHEN n.sends > 0 THEN kassa_now() END, kassa_now(),
+                   kassa_now()
+              FROM unnest($25::text[], $26::text[], $27::int[], $28::int[]) AS n (step, status, sends, position)
+        )
+        SELECT * FROM made
+        """,
+        new.merchant_id, new.checkout_id, new.channel, new.surface, new.buyer_id, new.status, new.method, list(new.acts),
+        new.cart_id, new.cart_version, new.asked, new.order_id, new.payment_id, new.currency, new.total_minor,
+        new.customer_email, new.request_id, new.idempotency, new.hold,
+        refusal.error if refusal else None, refusal.code if refusal else None, refusal.message if refusal else None,
+        refusal.items if refusal else None, new.lease_s,
+        [note.step for note in notes], [note.status for note in notes], [int(note.sent) for note in notes],
+        [list(new.acts).index(note.step) for note in notes],
+    )  # fmt: skip
+    assert row is not None
+    return _checkout(row)
+
+
+async def advance(
+    tx: Tx,
+    checkout: Checkout,
+    status: str,
+    when: Next,
+    notes: Sequence[Note] = (),
+    *,
+    lease_s: float = 0,
+    refusal: Refusal | None = None,
+    tries: int = 0,
+) -> Checkout:
+    """Move a checkout from the status and lease it was read with, and write the journal, in one statement.
+
+    It is the first statement of each transaction of the saga: it locks the row, fences off a worker that slept past its
+    lease, and raises `Overtaken` when somebody was first.
+    """
+    acts = list(checkout.acts)
+    row = await tx.row(
+        f"""
+        WITH moved AS (
+            UPDATE checkouts SET
+                   status = $5,
+                   next_at = kassa_now() + make_interval(secs => $6::float8),
+                   lease_until = CASE $7 WHEN 'keep' THEN lease_until
+                                         WHEN 'renew' THEN now() + make_interval(secs => $8) END,
+                   error = coalesce(error, $9), error_code = coalesce(error_code, $10),
+                   error_message = coalesce(error_message, $11), error_items = coalesce(error_items, $12),
+                   tries = $13,
+                   ended_at = CASE WHEN $5 IN ('completed', 'undone') THEN coalesce(ended_at, kassa_now()) END,
+                   updated_at = kassa_now()
+             WHERE merchant_id = $1 AND checkout_id = $2 AND status = $3 AND lease_version = $4
+            RETURNING {_COLUMNS}
+        ), noted AS (
+            INSERT INTO checkout_steps AS s (merchant_id, checkout_id, step, position, status, ref, sends, first_sent_at,
+                                             undos, undo_since, began_at, updated_at)
+            SELECT $1, $2, n.step, n.position, n.status, n.ref, n.sends, CASE WHEN n.sends > 0 THEN kassa_now() END,
+                   n.undos, CASE WHEN n.undos > 0 THEN kassa_now() END, kassa_now(), kassa_now()
+              FROM moved, unnest($14::text[], $15::text[], $16::text[], $17::int[], $18::int[], $19::int[])
+                AS n (step, status, ref, sends, undos, position)
+            ON CONFLICT (merchant_id, checkout_id, step) DO UPDATE
+               SET status = excluded.status, ref = coalesce(excluded.ref, s.ref), sends = s.sends + excluded.sends,
+                   first_sent_at = coalesce(s.first_sent_at, excluded.first_sent_at), undos = s.undos + excluded.undos,
+                   undo_since = coalesce(s.undo_since, excluded.undo_since), updated_at = excluded.updated_at
+        )
+        SELECT * FROM moved
+        """,
+        checkout.merchant_id, checkout.checkout_id, checkout.status, checkout.lease_version, status, when.in_s, when.lease,
+        lease_s, refusal.error if refusal else None, refusal.code if refusal else None,
+        refusal.message if refusal else None, refusal.items if refusal else None, tries,
+        [note.step for note in notes], [note.status for note in notes], [note.ref for note in notes],
+        [int(note.sent) for note in notes], [int(note.undo) for note in notes], [acts.index(note.step) for note in notes],
+    )  # fmt: skip
+    if row is None:
+        raise Overtaken
+    return _checkout(row)
+
+
+async def find(reader: Reader, merchant_id: str, checkout_id: uuid.UUID) -> Checkout | None:
+    """One checkout, or None."""
+    row = await reader.row(
+        f"SELECT {_COLUMNS} FROM checkouts WHERE merchant_id = $1 AND checkout_id = $2", merchant_id, checkout_id
+    )
+    return _checkout(row) if row else None
+
+
+async def lock(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> Checkout | None:
+    """One checkout under its row lock, or None."""
+    row = await tx.row(
+        f"SELECT {_COLUMNS} FROM checkouts WHERE merchant_id = $1 AND checkout_id = $2 FOR UPDATE", merchant_id, checkout_id
+    )
+    return _checkout(row) if row else None
+
+
+async def steps_of(reader: Reader, merchant_id: str, checkout_id: uuid.UUID) -> list[Step]:
+    """The journal, in the order of the acts."""
+    rows = await reader.rows(
+        f"SELECT {_STEP} FROM checkout_steps WHERE merchant_id = $1 AND checkout_id = $2 ORDER BY position",
+        merchant_id, checkout_id,
+    )  # fmt: skip
+    return [Step(**dict(row.items())) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class CartTaken:
+    """What became of a cart version: its checkout's order, what was asked for, and whether it is recent."""
+
+    order_id: uuid.UUID
+    asked: bytes
+    status: str
+    recent: bool
+
+
+async def taken_by(reader: Reader, merchant_id: str, cart_id: uuid.UUID, version: int) -> CartTaken | None:
+    """The checkout that a cart version became, or None. Recent means within 10 minutes."""
+    row = await reader.row(
+        """
+        SELECT order_id, asked, status, created_at > kassa_now() - interval '10 minutes' AS recent FROM checkouts
+         WHERE merchant_id = $1 AND cart_id = $2 AND cart_version = $3
+        """,
+        merchant_id, cart_id, version,
+    )  # fmt: skip
+    return CartTaken(**dict(row.items())) if row else None
+
+
+async def waiting_for_buyer(reader: Reader, merchant_id: str, buyer_id: str) -> int:
+    """How many checkouts of a buyer wait for that buyer to pay a link."""
+    waiting: int = await reader.value(
+        """
+        SELECT count(*) FROM checkouts
+         WHERE merchant_id = $1 AND buyer_id = $2 AND status = 'paying' AND next_at IS NOT NULL AND method LIKE 'link:%'
+        """,
+        merchant_id, buyer_id,
+    )  # fmt: skip
+    return waiting
+
+
+async def claim(db: Database, merchant_id: str, checkout_id: uuid.UUID, lease_s: float) -> Checkout | None:
+    """Take the lease of a checkout that has something to do and that nobody leads; None when somebody does."""
+    row = await db.row(
+        f"""
+        UPDATE checkouts SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1
+         WHERE merchant_id = $1 AND checkout_id = $2 AND next_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
+        RETURNING {_COLUMNS}
+        """,
+        merchant_id, checkout_id, lease_s,
+    )  # fmt: skip
+    return _checkout(row) if row else None
+
+
+async def due(reader: Reader, limit: int) -> list[tuple[str, uuid.UUID]]:
+    """Checkouts that are due and that nobody leads, oldest first, across merchants: a plain read."""
+    rows = await reader.rows(
+        """
+        SELECT merchant_id, checkout_id FROM checkouts
+         WHERE next_at <= kassa_now() AND (lease_until IS NULL OR lease_until < now()) ORDER BY next_at LIMIT $1
+        """,
+        limit,
+    )
+    return [(row["merchant_id"], row["checkout_id"]) for row in rows]
+
+
+async def claim_due(
+    db: Database, merchant_id: str, checkout_ids: Sequence[uuid.UUID], lease_s: float
+) -> list[Checkout]:
+    """Take the leases of those of one merchant's due checkouts that are still free, without waiting for anybody."""
+    rows = await db.rows(
+        f"""
+        WITH free AS (
+            SELECT checkout_id FROM checkouts
+             WHERE merchant_id = $1 AND checkout_id = ANY ($2) AND next_at <= kassa_now()
+               AND (lease_until IS NULL OR lease_until < now())
+               FOR UPDATE SKIP LOCKED
+        )
+        UPDATE checkouts c SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1
+          FROM free WHERE c.merchant_id = $1 AND c.checkout_id = free.checkout_id
+        RETURNING {_COLUMNS.replace("checkout_id", "c.checkout_id", 1)}
+        """,
+        merchant_id, list(checkout_ids), lease_s,
+    )  # fmt: skip
+    return [_checkout(row) for row in rows]
+
+
+async def renew(db: Database, checkout: Checkout, lease_s: float) -> bool:
+    """Hold the lease for longer; False when it was lost."""
+    return bool(
+        await db.execute(
+            """
+            UPDATE checkouts SET lease_until = now() + make_interval(secs => $4)
+             WHERE merchant_id = $1 AND checkout_id = $2 AND lease_version = $3
+            """,
+            checkout.merchant_id, checkout.checkout_id, checkout.lease_version, lease_s,
+        )
+    )  # fmt: skip
+
+
+async def let_go(db: Database, checkout: Checkout) -> None:
+    """Give the lease back, so that whoever looks next need not wait for its end."""
+    await db.execute(
+        "UPDATE checkouts SET lease_until = NULL WHERE merchant_id = $1 AND checkout_id = $2 AND lease_version = $3",
+        checkout.merchant_id, checkout.checkout_id, checkout.lease_version,
+    )  # fmt: skip
+
+
+async def open_case(
+    tx: Tx, checkout: Checkout, kind: str, act: str, last_answer: str | None, amount_minor: int | None
+) -> None:
+    """List something for a person, once while it is open."""
+    await tx.execute(
+        """
+        INSERT INTO cases (merchant_id, case_id, kind, subject, act, amount_minor, currency, last_answer, opened_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, kassa_now())
+        ON CONFLICT (merchant_id, kind, subject, act) WHERE closed_at IS NULL DO UPDATE SET last_answer = excluded.last_answer
+        """,
+        checkout.merchant_id, new_id(), kind, f"checkout:{checkout.checkout_id}", act, amount_minor, checkout.currency,
+        last_answer,
+    )  # fmt: skip
+
+
+async def close_cases(tx: Tx, checkout: Checkout, decision: str) -> None:
+    """Close what is open about a checkout, with the decision that closed it."""
+    await tx.execute(
+        "UPDATE cases SET closed_at = kassa_now(), decision = $3 WHERE merchant_id = $1 AND subject = $2 AND closed_at IS NULL",
+        checkout.merchant_id, f"checkout:{checkout.checkout_id}", decision,
+    )  # fmt: skip

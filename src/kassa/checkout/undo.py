@@ -1,0 +1,169 @@
+"""Undo a checkout backwards: order, inventory, money; own stock last. Each act exactly once, however often it is tried.
+
+No answer means: again with the same key after 1, 2, 5, 15, 30 s, then every minute, after an hour every 15 minutes; after
+24 h the checkout is parked for a person and tried on. A neighbour without the route makes the act `stuck` at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from kassa import orders, payments
+from kassa.checkout import store
+from kassa.checkout.finish import close_undone
+from kassa.checkout.held import Held, look_again, seconds_until
+from kassa.checkout.journal import advance
+from kassa.checkout.model import PAYMENT, Step
+from kassa.checkout.steps import Neighbours, Outcome, act_of
+from kassa.kit.context import Context
+from kassa.payments import Providers
+
+AGAIN_S = (1, 2, 5, 15, 30)
+MINUTELY_S, SLOWLY_S, SLOW_AFTER_S, PARK_AFTER_S = 60, 900, 3600, 86400
+ASK_LIMIT_S = 120
+KeepLease = Callable[[Context, Held, Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
+
+
+async def undo_next(ctx: Context, held: Held, keep_lease: KeepLease) -> bool:
+    """Undo the last act that still stands; with none left, close. False when there is nothing more to do now.
+
+    A completed checkout has something to undo only where its order was cancelled: the acts marked `undoing`.
+    """
+    status = held.checkout.status
+    if status == "completed":
+        act = next((step.step for step in reversed(list(held.steps.values())) if step.status == "undoing"), None)
+    else:
+        act = held.last_to_undo()
+    if act is None:
+        return await _close(ctx, held)
+    if act == PAYMENT:
+        return await _give_money_back(ctx, held, keep_lease)
+    step = held.steps[act]
+    if step.status in {"running", "unknown"}:
+        return await _find_out(ctx, held, act, keep_lease)
+    outcome: Outcome = await keep_lease(ctx, held, act_of(act)[1](ctx.port(Neighbours), held))
+    return await _note_undo(ctx, held, act, outcome)
+
+
+async def _close(ctx: Context, held: Held) -> bool:
+    if held.checkout.status == "completed":
+        async with ctx.db.transaction("checkout.close") as tx:
+            await advance(tx, held, "completed", store.OVER)
+        return False
+    if held.checkout.status in {"undone", "parked"}:
+        await store.let_go(ctx.db, held.checkout)
+        return False
+    stuck = any(step.status == "stuck" for step in held.steps.values())
+    async with ctx.db.transaction("checkout.close") as tx:
+        await advance(tx, held, "parked" if stuck else "undone", store.OVER, undo_stock=True)
+        await close_undone(ctx, tx, held)
+    return False
+
+
+async def _give_money_back(ctx: Context, held: Held, keep_lease: KeepLease) -> bool:
+    """Refund the whole capture under the one key of this checkout's undo."""
+    if held.payment.status not in {"paid", "refunding"} or held.payment.captured_minor == 0:
+        return await _mark(ctx, held, "undone" if held.payment.status != "unknown" else "unknown")
+    key = held.key("refund")
+    refunds = await payments.refunds_of(ctx.db, held.checkout.merchant_id, held.payment.payment_id)
+    refund = next((each for each in refunds if each.provider_key == key), None)
+    if refund is None:
+        await _begin_refund(ctx, held, key)
+        return True
+    if refund.status == "pending" and refund.next_at is not None and refund.next_at <= refund.read_at:
+        try:
+            refund = await keep_lease(ctx, held, payments.send_refund(ctx, refund))
+        except payments.RefundTaken:
+            return await _wait(ctx, held, 1.0)
+        await _refresh_payment(ctx, held)
+    if refund.status == "succeeded":
+        return await _mark(ctx, held, "undone")
+    if refund.status == "parked" or refund.next_at is None:
+        return await _stick(ctx, held, PAYMENT, "the refund needs a person")
+    return await _wait(ctx, held, seconds_until(refund.next_at, refund.read_at) or 1.0)
+
+
+async def _begin_refund(ctx: Context, held: Held, key: str) -> None:
+    async with ctx.db.transaction("checkout.refund") as tx:
+        await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(PAYMENT, "undoing", undo=True)])
+        held.order = await orders.note_payment(tx, held.order, "refunded")
+        reason = held.checkout.error_code or "order cancelled"
+        held.payment, refund = await payments.begin_refund(tx, held.payment, provider_key=key, owed=True, reason=reason)
+        provider = ctx.port(Providers).of(held.payment)
+        if provider.local:
+            await payments.conclude_refund(tx, held.payment, refund, await provider.refund(held.payment, refund))
+    await _refresh_payment(ctx, held)
+
+
+async def _refresh_payment(ctx: Context, held: Held) -> None:
+    found = await payments.find(ctx.db, held.checkout.merchant_id, held.payment.payment_id)
+    held.payment = found or held.payment
+
+
+async def _mark(ctx: Context, held: Held, status: str) -> bool:
+    async with ctx.db.transaction("checkout.undo") as tx:
+        await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(PAYMENT, status)])
+    return True
+
+
+async def _find_out(ctx: Context, held: Held, act: str, keep_lease: KeepLease) -> bool:
+    """Whether an act happened is not known: the same request with the same key tells, for two minutes."""
+    outcome: Outcome = await keep_lease(ctx, held, act_of(act)[0](ctx.port(Neighbours), held))
+    step = held.steps[act]
+    if outcome.kind in {"done", "refused"}:
+        async with ctx.db.transaction("checkout.undo") as tx:
+            await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, outcome.kind, outcome.ref)])
+        return True
+    began = step.first_sent_at or step.began_at
+    if (held.checkout.read_at - began).total_seconds() >= ASK_LIMIT_S:
+        return await _stick(ctx, held, act, outcome.message)
+    return await _again(ctx, held, store.Note(act, "unknown", sent=True), AGAIN_S[min(step.sends, len(AGAIN_S)) - 1])
+
+
+async def _note_undo(ctx: Context, held: Held, act: str, outcome: Outcome) -> bool:
+    if outcome.kind == "no_route":
+        return await _stick(ctx, held, act, outcome.message)
+    if outcome.kind == "done":
+        async with ctx.db.transaction("checkout.undo") as tx:
+            await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, "undone", undo=True)])
+        return True
+    wait = _wait_before(held.steps[act], held)
+    if _tried_for(held.steps[act], held) > PARK_AFTER_S:
+        async with ctx.db.transaction("checkout.park") as tx:
+            await store.open_case(tx, held.checkout, "undo_failing", act, outcome.message, held.checkout.total_minor)
+    return await _again(ctx, held, store.Note(act, "undoing", undo=True), wait)
+
+
+async def _stick(ctx: Context, held: Held, act: str, message: str | None) -> bool:
+    async with ctx.db.transaction("checkout.park") as tx:
+        await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, "stuck")])
+        await store.open_case(tx, held.checkout, "undo_stuck", act, message, held.checkout.total_minor)
+    return True
+
+
+async def _again(ctx: Context, held: Held, note: store.Note, wait: float) -> bool:
+    async with ctx.db.transaction("checkout.undo") as tx:
+        await advance(tx, held, held.checkout.status, held.when(wait), [note])
+    return await _wait(ctx, held, wait, noted=True)
+
+
+async def _wait(ctx: Context, held: Held, wait: float, *, noted: bool = False) -> bool:
+    if not noted:
+        async with ctx.db.transaction("checkout.undo") as tx:
+            await advance(tx, held, held.checkout.status, held.when(wait))
+    if not held.stays_for(wait):
+        return False
+    await asyncio.sleep(wait)
+    return await look_again(ctx.db, held)
+
+
+def _tried_for(step: Step, held: Held) -> float:
+    return (held.checkout.read_at - step.undo_since).total_seconds() if step.undo_since else 0.0
+
+
+def _wait_before(step: Step, held: Held) -> float:
+    if step.undos < len(AGAIN_S):
+        return AGAIN_S[step.undos]
+    return MINUTELY_S if _tried_for(step, held) < SLOW_AFTER_S else SLOWLY_S

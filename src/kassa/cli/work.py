@@ -1,0 +1,46 @@
+"""`kassa work`: the workers, for deployment."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from kassa.cli import process
+from kassa.cli.where import beside
+from kassa.settings import Settings
+
+
+def work(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run this worker only; may be given more than once.  [default: all]")
+    ] = None,
+) -> None:
+    """Run the workers: they finish what a request left open, ask for unknown verdicts, close what is overdue, and tell whoever must know.
+
+    Production, unless PRODUCTION=false; needs the same settings as `kassa serve`. Run as many as you like: each piece of work is claimed by one
+    of them, and taken over when its owner dies.
+
+    ```sh
+    kassa work
+    ```
+    """
+    settings = beside(Settings.load(False))
+    from kassa.kit import logs
+
+    logs.configure(settings.log_level, as_json=settings.production or not sys.stderr.isatty())
+
+    async def live(stop: asyncio.Event) -> int:
+        from kassa import migrate
+        from kassa.bootstrap import assemble
+
+        await migrate.check(settings.database_url)
+        async with assemble(settings) as kassa:
+            process.log.info("working")
+            return await process.live(kassa, settings, None, tuple(only or ()), stop)
+
+    with process.stoppable():
+        code = process.run(live)
+    raise typer.Exit(code)

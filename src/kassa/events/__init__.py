@@ -1,0 +1,6 @@
+"""What happened: recorded with the fact, numbered without gaps per subject."""
+
+from kassa.events.model import Event
+from kassa.events.outbox import record
+
+__all__ = ["Event", "record"]

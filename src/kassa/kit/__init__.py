@@ -1,0 +1,1 @@
+"""Floor 1: what every room uses and no business noun names."""

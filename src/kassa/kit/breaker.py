@@ -1,0 +1,56 @@
+"""A circuit breaker: after some unanswered calls in a row, spare the neighbour and the caller for a while.
+
+Closed → (5 failures in a row) → open for 10 s → one probe: an answer closes it, silence opens it again.
+Any answer counts as alive, also a refusal: a breaker is about silence, not about being told no.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Breaker:
+    """One per neighbour and process. Times are seconds of a clock that never jumps."""
+
+    def __init__(self, *, failures: int = 5, pause_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = failures
+        self._pause = pause_s
+        self._clock = clock
+        self._failed = 0
+        self._opened_at: float | None = None
+        self._probing = False
+
+    def allows(self) -> bool:
+        """Whether a call may be made now. When the pause is over exactly one caller is let through, as the probe."""
+        if self._opened_at is None:
+            return True
+        if self._probing or self._clock() - self._opened_at < self._pause:
+            return False
+        self._probing = True
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are being refused, without asking for the probe."""
+        return self._opened_at is not None
+
+    def retry_after(self) -> int:
+        """Whole seconds, at least 1, until a call may be tried."""
+        if self._opened_at is None:
+            return 1
+        return max(1, round(self._pause - (self._clock() - self._opened_at) + 0.5))
+
+    def answered(self) -> None:
+        """The neighbour answered, whatever it said."""
+        self._failed, self._opened_at, self._probing = 0, None, False
+
+    def silent(self) -> None:
+        """The neighbour did not answer."""
+        self._failed += 1
+        if self._probing or self._failed >= self._limit:
+            self._opened_at, self._probing = self._clock(), False
+
+    def released(self) -> None:
+        """The call was given up before anything could be learnt (cancelled): the probe is free again."""
+        self._probing = False

@@ -1,0 +1,64 @@
+"""What a use case that opens its own transactions is given: `ctx`, made once by bootstrap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from kassa.kit.database import Database
+from kassa.kit.secrets import Keys
+
+T = TypeVar("T")
+log = logging.getLogger("kassa")
+
+request_id: ContextVar[str] = ContextVar("kassa_request_id", default="")
+"""The id of the request that is being served: on every answer, every log line and every outgoing call."""
+
+
+class Background:
+    """Work that goes on after an answer was given; `drain` waits for it when the process stops."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        """Start `work` at once. An exception is logged, never lost: what it left is swept up by a worker."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until all work has ended, at most `timeout_s` seconds, then cancel the rest."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=2)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("background work %s ended: %s", task.get_name(), type(error).__name__, exc_info=error)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The concrete world: the database, the keys, work in the background, and the ports that rooms declare."""
+
+    db: Database
+    keys: Keys
+    background: Background = field(default_factory=Background)
+    ports: Mapping[type, Any] = field(default_factory=dict)
+    lease_s: float = 8.0
+    """Seconds that a leader of a piece of work may be silent before another takes over."""
+
+    def port(self, kind: type[T]) -> T:
+        """The concrete thing that bootstrap put behind the port `kind`."""
+        return cast("T", self.ports[kind])

@@ -1,0 +1,161 @@
+"""How a neighbour service is called over HTTP: one pooled session, a time limit, a breaker, no redirects.
+
+A call ends in one of three ways. An `Answer` was read (any status). `NotSent`: no connection could be made,
+so the neighbour saw nothing. `NoAnswer`: a byte may have been sent, so what happened there is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import orjson
+
+from kassa.kit import crash
+from kassa.kit.breaker import Breaker
+from kassa.kit.context import request_id
+from kassa.kit.database import in_transaction
+from kassa.kit.errors import Busy, Unknown
+from kassa.kit.jsontext import BadJson, parse
+
+READ_LIMIT = 64 * 1024
+"""Bytes of an answer that are read; a longer answer cannot be trusted and counts as none."""
+
+
+class NotSent(Busy):
+    """No connection could be made; the neighbour saw nothing."""
+
+    code = "not_sent"
+
+
+class NoAnswer(Unknown):
+    """The neighbour gave no answer that can be read."""
+
+    code = "no_answer"
+
+
+class BreakerOpen(Busy):
+    """The neighbour has been silent; it is being left alone for a moment."""
+
+    code = "breaker_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and a JSON body (numbers with a point as `Decimal`); `body` is None when it was not a JSON object."""
+
+    status: int
+    body: dict[str, Any] | None
+    headers: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Any 2xx."""
+        return 200 <= self.status < 300
+
+    def text(self, member: str) -> str | None:
+        """A member of the body, if it is text."""
+        value = self.body.get(member) if self.body else None
+        return value if isinstance(value, str) else None
+
+
+class Neighbour:
+    """A neighbour service at `url`. `name` names its kill points and metrics."""
+
+    def __init__(self, name: str, url: str, session: aiohttp.ClientSession, *, breaker: Breaker | None = None) -> None:
+        self.name = name
+        self._url = url.rstrip("/")
+        self._session = session
+        self.breaker = breaker or Breaker()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        act: str,
+        timeout_s: float,
+        body: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Call `path` and read the answer.
+
+        `act` names the kill points, `key` becomes `Idempotency-Key`, `timeout_s` bounds the whole call.
+        Raises `BreakerOpen`, `NotSent` or `NoAnswer`; refuses to run inside a transaction.
+        """
+        if (inside := in_transaction()) is not None:
+            raise RuntimeError(f"outside call {act!r} inside transaction {inside!r}")
+        if not self.breaker.allows():
+            raise BreakerOpen
+        crash.reach(act, "before_call")
+        try:
+            answer = await self._exchange(method, path, timeout_s, body, _headers(key, headers))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            self.breaker.silent()
+            raise NotSent from error
+        except (aiohttp.ClientError, OSError, TimeoutError, NoAnswer) as error:
+            self.breaker.silent()
+            raise NoAnswer from error
+        except BaseException:
+            self.breaker.released()
+            raise
+        self.breaker.answered() if answer.status < 500 else self.breaker.silent()
+        crash.reach(act, "after_call")
+        return answer
+
+    async def _exchange(
+        self, method: str, path: str, timeout_s: float, body: Mapping[str, Any] | None, headers: dict[str, str]
+    ) -> Answer:
+        data = orjson.dumps(body) if body is not None else None
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(3.0, timeout_s))
+        async with (
+            asyncio.timeout(timeout_s),
+            self._session.request(
+                method, self._url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response,
+        ):
+            raw = await _read(response)
+            return Answer(response.status, _object(raw), response.headers)
+
+
+def new_session(*, connections: int = 64) -> aiohttp.ClientSession:
+    """One session for a process; `connections` bounds how many calls one neighbour may hold at once."""
+    connector = aiohttp.TCPConnector(limit=0, limit_per_host=connections, keepalive_timeout=30, ttl_dns_cache=30)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > READ_LIMIT:
+            raise NoAnswer("The answer is too long.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        return parse(raw)
+    except BadJson:
+        return None
+
+
+def _headers(key: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json", **(more or {})}
+    if key is not None:
+        headers["Idempotency-Key"] = key
+    if current := request_id.get():
+        headers["X-Request-Id"] = current
+    return headers
+
+
+def number(value: Decimal | int | str) -> orjson.Fragment:
+    """A JSON number written digit by digit, for bodies that carry money in major units."""
+    return orjson.Fragment(str(value).encode())

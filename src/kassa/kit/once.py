@@ -1,0 +1,173 @@
+"""Idempotency: one key, one effect, one answer.
+
+A key is claimed in the transaction of its first effect and answered in the transaction that decides the answer.
+Same key and same payload give the first answer again, byte for byte; another payload is refused; a key that is
+still being worked on makes the caller wait, then come back. Stored answers are encrypted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+
+from kassa.kit.database import Reader, Row, Tx
+from kassa.kit.errors import Conflict, Invalid, Refused
+from kassa.kit.secrets import Keys
+
+WAIT_S = 1.0
+"""Seconds that a repeat waits for the first one before it is sent away."""
+DEAD_AFTER_S = 15.0
+"""Seconds after which a key that was claimed and never answered has lost its owner: a repeat may take its work over."""
+
+_VISIBLE = re.compile(r"[\x21-\x7e]{8,255}")
+_QUOTED = re.compile(r'"([\x21\x23-\x5b\x5d-\x7e]{8,255})"')
+
+
+class InvalidKey(Invalid):
+    """Idempotency-Key must be 8 to 255 visible ASCII characters."""
+
+    code = "invalid_idempotency_key"
+
+
+class KeyReused(Refused):
+    """This Idempotency-Key was used with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class Claimed(Exception):  # noqa: N818 - not an error: it unwinds the transaction of a repeat
+    """This key was claimed before; `found` says what is known of it."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__(found.state)
+        self.found = found
+
+
+class InProgress(Conflict):
+    """The first request with this Idempotency-Key is still running."""
+
+    code = "in_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key in its scope. `payload` is a keyed hash of what was asked, without any security code."""
+
+    merchant_id: str
+    caller: str
+    operation: str
+    key: str
+    payload: bytes
+    keep: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a key: `state` is `running`, `accepted` (promised, not final) or `done`; `age_s` its age in seconds."""
+
+    state: str
+    subject: str | None
+    status: int | None = None
+    body: bytes | None = None
+    age_s: float = 0.0
+
+
+def read_header(value: str | None) -> str | None:
+    """The key of an `Idempotency-Key` header, bare or quoted; None when absent. Raises `InvalidKey`."""
+    if value is None:
+        return None
+    if quoted := _QUOTED.fullmatch(value):
+        return quoted[1]
+    if _VISIBLE.fullmatch(value) and not (value.startswith('"') and value.endswith('"')):
+        return value
+    raise InvalidKey
+
+
+async def claim(tx: Tx, keys: Keys, key: Key, subject: str | None = None) -> Found | None:
+    """Claim `key` for `subject`; None when it is ours now, else what the first caller left.
+
+    Waits up to one second for a claim that another transaction has not committed yet, then raises `InProgress`.
+    Raises `KeyReused` when the first payload was another one.
+    """
+    try:
+        async with asyncio.timeout(WAIT_S):
+            mine = await tx.value(
+                """
+                INSERT INTO idempotency_keys AS k
+                    (merchant_id, caller, operation, key, payload, subject, state, created_at, expires_at)
+                VALUES ($1, $2, $3, $4, $5, $6, 'running', kassa_now(), kassa_now() + $7)
+                ON CONFLICT (merchant_id, caller, operation, key) DO UPDATE
+                   SET payload = excluded.payload, subject = excluded.subject, state = 'running', status = NULL,
+                       answer = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at
+                 WHERE k.expires_at <= kassa_now()
+                RETURNING true
+                """,
+                key.merchant_id, key.caller, key.operation, key.key, key.payload, subject, key.keep,
+            )  # fmt: skip
+    except (TimeoutError, asyncpg.QueryCanceledError):
+        raise InProgress from None
+    return None if mine else await find(tx, keys, key)
+
+
+async def find(reader: Reader, keys: Keys, key: Key) -> Found | None:
+    """What is known of `key`, or None. Raises `KeyReused` when it belongs to another payload."""
+    row = await reader.row(
+        """
+        SELECT payload, state, subject, status, answer, extract(epoch FROM kassa_now() - created_at)::float8 AS age_s
+          FROM idempotency_keys
+         WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4 AND expires_at > kassa_now()
+        """,
+        key.merchant_id, key.caller, key.operation, key.key,
+    )  # fmt: skip
+    return None if row is None else _found(row, keys, key)
+
+
+async def accept(tx: Tx, key: Key) -> None:
+    """Note that the caller was promised an answer later: repeats are told the same instead of waiting."""
+    await tx.execute(
+        """
+        UPDATE idempotency_keys SET state = 'accepted'
+         WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4 AND state = 'running'
+        """,
+        key.merchant_id, key.caller, key.operation, key.key,
+    )  # fmt: skip
+
+
+async def answer(tx: Tx, keys: Keys, key: Key, status: int, body: bytes) -> None:
+    """Keep the final answer. The first one stays: called twice, the second changes nothing."""
+    await tx.execute(
+        """
+        UPDATE idempotency_keys SET state = 'done', status = $5, answer = $6
+         WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4 AND state <> 'done'
+        """,
+        key.merchant_id, key.caller, key.operation, key.key, status, keys.seal(body, key.key.encode()),
+    )  # fmt: skip
+
+
+async def sweep(reader: Reader, limit: int = 1000) -> int:
+    """Forget keys whose time is over, at most `limit` at once; returns how many."""
+    return await reader.execute(
+        """
+        DELETE FROM idempotency_keys k USING (
+            SELECT merchant_id, caller, operation, key FROM idempotency_keys
+             WHERE expires_at < kassa_now() ORDER BY expires_at LIMIT $1) old
+         WHERE (k.merchant_id, k.caller, k.operation, k.key) = (old.merchant_id, old.caller, old.operation, old.key)
+        """,
+        limit,
+    )
+
+
+def _found(row: Row, keys: Keys, key: Key) -> Found:
+    if bytes(row["payload"]) != key.payload:
+        raise KeyReused
+    if row["state"] != "done":
+        return Found(row["state"], row["subject"], age_s=row["age_s"])
+    body = keys.unseal(row["answer"], key.key.encode())
+    if body is None:
+        # The secret was changed without KASSA_SECRET_OLD: the effect stands, its first answer cannot be read any more.
+        raise InProgress("The first answer to this Idempotency-Key can no longer be read.")
+    return Found("done", row["subject"], row["status"], body)

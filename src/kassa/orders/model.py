@@ -1,0 +1,123 @@
+"""An order and the ways it may move. No I/O here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kassa.kit.money import fixed_text
+from kassa.kit.moves import IllegalMove, Moves
+
+MOVES = Moves(
+    "pending",
+    {
+        ("pending", "paid"): "paid",  # made by payments alone
+        ("pending", "processing"): "processing",  # cash on delivery: paid at the door
+        ("paid", "processing"): "processing",
+        ("processing", "shipped"): "shipped",
+        ("shipped", "delivered"): "delivered",
+        ("pending", "cancelled"): "cancelled",
+        ("paid", "cancelled"): "cancelled",  # refunded in full, stock returns
+        ("processing", "cancelled"): "cancelled",
+    },
+)
+
+def illegal(status: str, to: str) -> IllegalMove:
+    """The refusal of a move, with where it may go instead (`paid` is made by payments alone)."""
+    allowed = sorted(what for at, what in MOVES.table if at == status and what != "paid" and (at, what) != ("pending", "processing"))
+    return IllegalMove(f"An order cannot go from {status} to {to}.", **{"from": status, "to": to, "allowed": allowed})
+
+
+_ITEMS_LIMIT = 100
+"""Lines that still travel inside an event; beyond it only their number does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One product of an order, as it was when it was bought. Amounts are minor units of the order's currency."""
+
+    product_id: str
+    product_name: str
+    price_minor: int
+    quantity: int
+    total_minor: int
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as it was read; `version` is the number of its last event."""
+
+    merchant_id: str
+    order_id: uuid.UUID
+    checkout_id: uuid.UUID
+    channel: str
+    buyer_id: str | None
+    order_number: str
+    status: str
+    payment_status: str
+    payment_id: uuid.UUID
+    payment_method: str
+    payment_url: str | None
+    currency: str
+    total_minor: int
+    shipping_address: Mapping[str, Any] | None
+    tracking_number: str | None
+    carrier: str | None
+    external_id: str | None
+    version: int
+    estimated_delivery: datetime
+    created_at: datetime
+    updated_at: datetime
+    lines: Sequence[Line]
+
+    def event_data(self) -> dict[str, Any]:
+        """The members of an `order.*` event; over a hundred lines are only counted."""
+        data: dict[str, Any] = {
+            "order_id": str(self.order_id),
+            "order_number": self.order_number,
+            "status": self.status,
+            "payment_status": self.payment_status,
+            "payment_id": str(self.payment_id),
+            "user_id": self.buyer_id,
+            "total": fixed_text(self.total_minor, self.currency),
+            "currency": self.currency,
+        }
+        if len(self.lines) > _ITEMS_LIMIT:
+            return {**data, "items_count": len(self.lines)}
+        items = [
+            {
+                "product_id": line.product_id,
+                "quantity": line.quantity,
+                "price": fixed_text(line.price_minor, self.currency),
+            }
+            for line in self.lines
+        ]
+        return {**data, "items": items}
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """One page of a buyer's orders, newest first; `total` counts all pages' rows."""
+
+    orders: Sequence[Order]
+    page: int
+    limit: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of an order's timeline; `moved` tells a change of status from an update of its data."""
+
+    sequence: int
+    status: str
+    payment_status: str
+    moved: bool
+    note: str | None
+    tracking_number: str | None
+    carrier: str | None
+    at: datetime

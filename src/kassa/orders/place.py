@@ -1,0 +1,38 @@
+"""Place an order: freeze lines, prices and address, with the first line of its timeline."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from kassa.events import Event, record
+from kassa.kit.database import Tx
+from kassa.orders import store
+from kassa.orders.model import Line, Order
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What an order is made of. Ids are made by the caller, `delivery` is how long it will take."""
+
+    merchant_id: str
+    order_id: uuid.UUID
+    checkout_id: uuid.UUID
+    payment_id: uuid.UUID
+    channel: str
+    buyer_id: str | None
+    payment_method: str
+    currency: str
+    lines: Sequence[Line]
+    shipping_address: Mapping[str, Any]
+    delivery: timedelta
+
+
+async def place(tx: Tx, placement: Placement) -> Order:
+    """Write the order as `pending` in the caller's transaction and announce `order.created`."""
+    order = await store.insert(tx, placement)
+    record(tx, Event(order.merchant_id, f"order:{order.order_id}", "order.created", order.event_data()))
+    return order

@@ -1,0 +1,45 @@
+"""Open a payment: the effort to collect one amount once, noted before anything is asked of anybody."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from kassa.events import Event, record
+from kassa.kit.database import Tx
+from kassa.kit.money import Money
+from kassa.payments import store
+from kassa.payments.model import CardTrace, Payment
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a payment needs to be opened.
+
+    `provider_key` is the key of the one charge, made before the first call and never changed. `sending` notes the
+    intent of an outside call that follows this commit. `expires_in` None: it waits for ever (cash).
+    """
+
+    merchant_id: str
+    payment_id: uuid.UUID
+    ref_kind: str
+    ref: str
+    provider: str
+    method: str
+    amount: Money
+    provider_key: str
+    script: str | None = None
+    card: CardTrace = CardTrace()
+    sending: bool = False
+    expires_in: timedelta | None = None
+
+
+async def open_payment(tx: Tx, opening: Opening) -> Payment:
+    """Write the payment in the caller's transaction and announce `payment.created`.
+
+    Fails on the unique key when the reference has a live or paid payment already.
+    """
+    payment = await store.insert(tx, opening)
+    record(tx, Event(payment.merchant_id, f"payment:{payment.payment_id}", "payment.created", payment.event_data()))
+    return payment

@@ -1,0 +1,27 @@
+"""All the strangers in one list."""
+
+from __future__ import annotations
+
+from kassa.sandbox import inventory, links, notifications, orders, payment, products, users
+from kassa.sandbox.model import Act
+
+ACTS: tuple[Act, ...] = (
+    *payment.ACTS,
+    *inventory.ACTS,
+    *orders.ACTS,
+    *products.ACTS,
+    *users.ACTS,
+    *notifications.ACTS,
+    *links.ACTS,
+)
+
+SETTINGS = {
+    "payment": "PAYMENT_SERVICE_URL",
+    "inventory": "INVENTORY_SERVICE_URL",
+    "order": "ORDER_SERVICE_URL",
+    "product": "PRODUCT_SERVICE_URL",
+    "user": "USER_SERVICE_URL",
+    "notification": "NOTIFICATION_SERVICE_URL",
+    "link": "PROVIDER_URL",
+}
+"""Which setting of an operator takes `<base>/sandbox/<service>`."""

@@ -1,0 +1,1 @@
+"""The checkout contract, read line by line and asked over the wire."""

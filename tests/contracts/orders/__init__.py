@@ -1,0 +1,1 @@
+"""The orders contract, line by line, from outside."""

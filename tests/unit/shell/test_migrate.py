@@ -1,0 +1,89 @@
+"""Migrations: one transaction, safe for many callers, and a clear word about a database that does not fit."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from kassa import migrate
+from tests import rig
+
+
+def look(dsn: str) -> None:
+    rig.run_alone(lambda: migrate.check(dsn))
+
+
+def test_an_empty_database_is_outdated_and_an_upgrade_mends_it(database_server: rig.DatabaseServer) -> None:
+    dsn = database_server.empty()
+    with pytest.raises(migrate.SchemaOutdated, match="run `kassa migrate`"):
+        look(dsn)
+    migrate.upgrade(dsn)
+    look(dsn)
+    migrate.upgrade(dsn.replace("postgresql://", "postgresql+asyncpg://"))
+    look(dsn)
+
+
+def test_eight_upgrades_at_once_are_one(database_server: rig.DatabaseServer) -> None:
+    dsn = database_server.empty()
+    command = [sys.executable, "-c", "import sys; from kassa import migrate; migrate.upgrade(sys.argv[1])", dsn]
+    running = [subprocess.Popen(command, env=rig.clean_environment(), stderr=subprocess.PIPE) for _ in range(8)]  # noqa: S603 - ours
+    for process in running:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    look(dsn)
+
+
+def test_an_older_schema_is_outdated(database_server: rig.DatabaseServer) -> None:
+    dsn = database_server.fresh()
+    rig.query(dsn, "UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(migrate.SchemaOutdated, match="at 0001"):
+        look(dsn)
+
+
+def test_a_newer_schema_is_left_alone(database_server: rig.DatabaseServer) -> None:
+    dsn = database_server.fresh()
+    rig.query(dsn, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(migrate.SchemaTooNew, match="9999"):
+        look(dsn)
+    with pytest.raises(migrate.SchemaTooNew, match="9999"):
+        migrate.upgrade(dsn)
+
+
+def test_an_upgrade_that_fails_leaves_no_trace(database_server: rig.DatabaseServer) -> None:
+    dsn = database_server.empty()
+    rig.query(dsn, "CREATE TABLE orders (mine int)")
+    with pytest.raises(Exception, match="orders"):
+        migrate.upgrade(dsn)
+    tables = rig.query(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    assert [row["tablename"] for row in tables] == ["alembic_version", "orders"]
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://me@127.0.0.1:1/shop", "postgresql://me@name.invalid/shop"])
+def test_a_server_that_does_not_answer_is_the_wrong_server(dsn: str) -> None:
+    with pytest.raises(migrate.WrongServer, match="does not answer"):
+        look(dsn)
+    with pytest.raises(migrate.WrongServer, match="does not answer"):
+        migrate.upgrade(dsn)
+
+
+def test_a_server_before_15_is_the_wrong_server() -> None:
+    migrate.check_server(15)
+    with pytest.raises(migrate.WrongServer, match="PostgreSQL 14; Kassa needs 15"):
+        migrate.check_server(14)
+
+
+async def test_a_connection_can_be_asked_too(kassa_dsn: str) -> None:
+    import asyncpg  # noqa: PLC0415 - here only
+
+    connection = await asyncpg.connect(kassa_dsn)
+    await migrate.check(connection)
+    await connection.close()
+
+
+def test_the_chain_of_revisions_has_one_end() -> None:
+    known, head = migrate.revisions()
+    assert head in known
+    assert asyncio.iscoroutinefunction(migrate.check)

@@ -1,0 +1,195 @@
+"""Settings: read once, checked at once, and every complaint is one line that names the setting and not its value."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import stat
+from pathlib import Path
+
+import pytest
+
+from kassa.settings import Settings, SettingsError
+from tests import rig
+
+GOOD = {
+    "DATABASE_URL": "postgresql+asyncpg://kassa:hidden-password@db/kassa",
+    "JWT_SECRET": "pX3vN8qLw2mZr7Tc5kYd9HsBf4GjQa6UeVnM1xRo",
+    "KASSA_SECRET": base64.b64encode(bytes(range(32))).decode(),
+}
+
+
+@pytest.fixture(autouse=True)
+def _an_empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in set(os.environ) - set(rig.clean_environment()):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KASSA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def complaint(development: bool, **environment: str) -> str:
+    """What is said when these settings are loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(SettingsError) as found:
+            Settings.load(development)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
+def test_development_needs_no_setting_at_all() -> None:
+    settings = Settings.load(True)
+    assert not settings.production
+    assert (settings.http_host, settings.http_port, settings.grpc_port) == ("127.0.0.1", 8000, 7000)
+    assert settings.simulated_payments
+    assert settings.api_docs
+    assert settings.public_url == "http://localhost:8000"
+    assert len(settings.kassa_secret) == 32
+
+
+def test_development_secrets_are_made_once_and_for_their_owner_alone() -> None:
+    first, second = Settings.load(True), Settings.load(True)
+    assert (first.jwt_secret, first.kassa_secret) == (second.jwt_secret, second.kassa_secret)
+    for name in ("jwt_secret", "kassa_secret"):
+        assert stat.S_IMODE((first.kassa_home / "secrets" / name).stat().st_mode) == 0o600
+
+
+def test_another_home_has_other_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = Settings.load(True)
+    monkeypatch.setenv("KASSA_HOME", str(tmp_path / "other"))
+    assert Settings.load(True).jwt_secret != first.jwt_secret
+
+
+@pytest.mark.parametrize("missing", list(GOOD))
+def test_production_names_what_is_missing(missing: str) -> None:
+    assert complaint(False, **{name: value for name, value in GOOD.items() if name != missing}).startswith(
+        f"{missing} is not set"
+    )
+
+
+def test_production_takes_good_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load(False)
+    assert settings.production
+    assert settings.database_url == "postgresql://kassa:hidden-password@db/kassa"
+    assert settings.http_host == "0.0.0.0"  # noqa: S104 - what a deployment wants
+    assert not settings.simulated_payments
+    assert not settings.api_docs
+
+
+def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    shown = repr(Settings.load(False))
+    assert "hidden-password" not in shown
+    assert GOOD["JWT_SECRET"] not in shown
+
+
+@pytest.mark.parametrize(
+    "weak",
+    [
+        "secret",
+        "x" * 64,
+        "your-super-secret-jwt-key-change-this-in-production",
+        "development-secret-0123456789-0123456789",
+    ],
+)
+def test_production_refuses_a_secret_that_can_be_guessed(weak: str) -> None:
+    said = complaint(False, **GOOD | {"JWT_SECRET": weak})
+    assert said.startswith("JWT_SECRET is ")
+    assert "openssl" in said
+    assert weak not in said
+
+
+def test_production_refuses_the_development_secrets_of_its_home() -> None:
+    made = Settings.load(True)
+    assert "development secret" in complaint(False, **GOOD | {"JWT_SECRET": made.jwt_secret})
+    assert "development secret" in complaint(
+        False, **GOOD | {"KASSA_SECRET": base64.b64encode(made.kassa_secret).decode()}
+    )
+
+
+def test_production_refuses_a_kill_point() -> None:
+    assert complaint(False, **GOOD, KASSA_CRASH_AT="settle:after_commit").startswith("KASSA_CRASH_AT is set")
+
+
+def test_random_secrets_are_good_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(300):
+        monkeypatch.setenv("JWT_SECRET", secrets.token_urlsafe(36))
+        monkeypatch.setenv("KASSA_SECRET", base64.b64encode(secrets.token_bytes(32)).decode())
+        monkeypatch.setenv("DATABASE_URL", GOOD["DATABASE_URL"])
+        Settings.load(False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("HTTP_PORT", "70000", "HTTP_PORT"),
+        ("PORT", "eighty", "PORT"),
+        ("APP_PORT", "0", "APP_PORT"),
+        ("DATABASE_URL", "mysql://root:topsecret@db/shop", "DATABASE_URL must begin with postgresql://"),
+        ("SURFACES", "orders,shop", "SURFACES must name some of orders"),
+        ("RATE_LIMIT", "fast", "RATE_LIMIT must be"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,me", "TRUSTED_PROXIES must be"),
+        ("PAYMENT_SERVICE_URL", "localhost:8081", "PAYMENT_SERVICE_URL must begin with http://"),
+        ("KASSA_SECRET", "c2hvcnQ=", "KASSA_SECRET must be at least 32 random bytes"),
+        ("KASSA_LEASE_S", "0", "KASSA_LEASE_S"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL"),
+        ("PRODUCTION", "perhaps", "PRODUCTION"),
+        ("JWT_ALGORITHM", "none", "JWT_ALGORITHM"),
+    ],
+)
+def test_a_malformed_setting_is_named_and_its_value_is_not(name: str, value: str, says: str) -> None:
+    said = complaint(True, **{name: value})
+    assert said.startswith(says)
+    assert "topsecret" not in said
+
+
+def test_the_first_of_the_port_names_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_PORT", "8005")
+    assert Settings.load(True).http_port == 8005
+    monkeypatch.setenv("PORT", "8083")
+    assert Settings.load(True).http_port == 8083
+    monkeypatch.setenv("HTTP_PORT", "9000")
+    assert Settings.load(True).http_port == 9000
+    assert Settings.load(True, HTTP_PORT=9001).http_port == 9001
+
+
+def test_a_surface_that_runs_alone_takes_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "7777")
+    assert Settings.load(True).grpc_port == 7000
+    monkeypatch.setenv("SURFACES", "grpc")
+    assert Settings.load(True).grpc_port == 7777
+
+
+def test_lan_opens_development_to_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAN", "1")
+    assert Settings.load(True).http_host == "0.0.0.0"  # noqa: S104 - asked for
+
+
+def test_an_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("HTTP_PORT=8100\nREDIS_HOST=cache\nGRPC_PORT=\n")
+    monkeypatch.setenv("HTTP_PORT", "8200")
+    settings = Settings.load(True)
+    assert (settings.http_port, settings.redis_url, settings.grpc_port) == (8200, "redis://cache:6379/0", 7000)
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert complaint(True, KASSA_HOME=str(tmp_path / "file")).startswith("KASSA_HOME: ")
+
+
+def test_the_example_file_lists_every_setting_and_nothing_else() -> None:
+    text = (rig.ROOT / ".env.example").read_text()
+    listed = {
+        line[1:].split("=")[0]
+        for line in text.splitlines()
+        if line.startswith("#") and "=" in line and line[1].isupper()
+    }
+    known = set()
+    for field in Settings.model_fields.values():
+        known |= {str(name) for name in field.validation_alias.choices}  # type: ignore[union-attr]
+    assert listed == known
