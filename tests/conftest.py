@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-
 from tests import rig
 
 _RUN = "KASSA_TEST_RUN"
@@ -38,12 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the run a folder and a PostgreSQL; its workers inherit both through the environment."""
     if hasattr(config, "workerinput") or config.option.collectonly or os.environ.get("KASSA_TEST_DATABASE") == "none":
         return
-    run = Path(tempfile.mkdtemp(prefix="kassa-test-"))
+    run = Path(tempfile.mkdtemp(prefix=rig.run_prefix()))
     run.chmod(0o755)
     _open.callback(shutil.rmtree, run, ignore_errors=True)
     os.environ[_RUN] = str(run)
     os.environ[_SERVER] = _open.enter_context(rig.postgres_for(run))
     _open.callback(lambda: rig.this_run().drop_all())
+    rig.drop_left_behind(os.environ[_SERVER])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -95,9 +95,7 @@ def _stop_what_this_test_started(request: pytest.FixtureRequest) -> Iterator[Non
 
 
 @pytest.fixture(scope="module")
-def start_kassa(
-    database_server: rig.DatabaseServer, _homes: Callable[[str], Path], _started: list[rig.Running]
-) -> StartKassa:
+def start_kassa(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], _started: list[rig.Running]) -> StartKassa:
     """Start servers: `start_kassa(RATE_LIMIT="1/second")`, `start_kassa(database=dsn)`. A fresh database by default."""
 
     def start(*, database: str | None = None, **settings: Any) -> rig.Server:

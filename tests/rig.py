@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import http.client
 import itertools
 import json
@@ -28,13 +29,14 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 import httpx2
+import psutil  # type: ignore[import-untyped]
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
-JWT_SECRET = "a-secret-that-only-tests-know-0123456789"  # noqa: S105 - it protects nothing
+JWT_SECRET = "a-secret-that-only-tests-know-0123456789"
 START_TIMEOUT_S = 60
 _NEIGHBOURS = {
     "payment": "PAYMENT_SERVICE_URL",
@@ -59,7 +61,7 @@ def run_alone(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     def target() -> None:
         try:
             box.append(asyncio.run(work()))
-        except BaseException as error:  # noqa: BLE001 - carried to the caller below
+        except BaseException as error:
             trouble.append(error)
 
     thread = threading.Thread(target=target)
@@ -119,7 +121,7 @@ class DatabaseServer:
 
     def template(self) -> str:
         """The name of the migrated template; the first process of the run that asks makes it."""
-        import fcntl  # noqa: PLC0415 - not on Windows, where these tests do not run
+        import fcntl
 
         name = f"{self.prefix}_template"
         with self.lock.open("a+") as held:
@@ -132,7 +134,7 @@ class DatabaseServer:
         return name
 
     def _make_template(self, name: str) -> None:
-        from kassa import migrate  # noqa: PLC0415 - only where a database is needed
+        from kassa import migrate
 
         query(self.dsn, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         query(self.dsn, f'CREATE DATABASE "{name}" TEMPLATE template0')
@@ -166,7 +168,7 @@ def postgres_for(run: Path) -> Iterator[str]:
 
     When neither can be had the reason is given instead: tests that need no database still run.
     """
-    from kassa.kit import embedded  # noqa: PLC0415 - the launcher is needed here only
+    from kassa.kit import embedded
 
     given = os.environ.get("DATABASE_URL", "")
     for dsn in (
@@ -185,6 +187,23 @@ def postgres_for(run: Path) -> Iterator[str]:
         yield started.ready()
     finally:
         started.stop()
+
+
+def run_prefix(pid: int | None = None) -> str:
+    """How the folder and the databases of a test run begin: this machine, and the process that runs it."""
+    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+    return f"kassa-test-{machine}-{os.getpid() if pid is None else pid}-"
+
+
+def drop_left_behind(dsn: str) -> None:
+    """Drop the databases of test runs on this machine that were killed before they could do it themselves."""
+    if not dsn.startswith("postgresql://"):
+        return
+    begin = run_prefix(0).removesuffix("0-").replace("-", "_")
+    for row in query(dsn, "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", begin):
+        pid = int(row["datname"].removeprefix(begin).split("_")[0])
+        if not psutil.pid_exists(pid):
+            query(dsn, f'DROP DATABASE IF EXISTS "{row["datname"]}" WITH (FORCE)')
 
 
 def usable(dsn: str) -> bool:
@@ -266,7 +285,7 @@ class Running:
         assert self.process is None, "it is running already"
         self.home.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command
+            self.process = subprocess.Popen(
                 self.command,
                 env=self.environment,
                 cwd=self.home,
@@ -280,9 +299,7 @@ class Running:
             code = self.process.poll()
             if code is not None or time.monotonic() > deadline:
                 self.kill()
-                raise AssertionError(
-                    f"{' '.join(self.command[1:])} did not come up (exit code {code}):\n{self.log_text()[-4000:]}"
-                )
+                raise AssertionError(f"{' '.join(self.command[1:])} did not come up (exit code {code}):\n{self.log_text()[-4000:]}")
             time.sleep(0.02)
 
     def stop(self, timeout_s: float = 20) -> int:
@@ -355,9 +372,7 @@ class Server(Running):
         self._clients.append(client)
         return client
 
-    def async_client(
-        self, user: int | str | None = None, role: str | None = None, **options: Any
-    ) -> httpx2.AsyncClient:
+    def async_client(self, user: int | str | None = None, role: str | None = None, **options: Any) -> httpx2.AsyncClient:
         """The same, asynchronous; close it yourself (`async with`)."""
         return httpx2.AsyncClient(**self._options(user, role, options))
 

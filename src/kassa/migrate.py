@@ -59,7 +59,7 @@ def upgrade(dsn: str) -> None:
 
 def configuration(dsn: str) -> Config:
     """What Alembic needs to know; `alembic.ini` says the same for its own command line."""
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415 - as above
 
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
@@ -86,9 +86,7 @@ async def check(database: Any) -> None:
 
 
 async def _look(connection: Any) -> None:
-    check_server(
-        int((await connection.fetch("SELECT current_setting('server_version_num') AS version"))[0]["version"]) // 10000
-    )
+    check_server(int((await connection.fetch("SELECT current_setting('server_version_num') AS version"))[0]["version"]) // 10000)
     tables = await connection.fetch("SELECT to_regclass('alembic_version') IS NOT NULL AS found")
     rows = await connection.fetch("SELECT version_num FROM alembic_version") if tables[0]["found"] else []
     compare({row["version_num"] for row in rows})
@@ -123,9 +121,7 @@ def revisions() -> tuple[set[str], str]:
     """All revisions of this code and the newest one, read from the files themselves: the chain has no branches."""
     known, parents = set(), set()
     for file in (FOLDER / "versions").glob("[0-9]*.py"):
-        names = dict(
-            re.findall(r"^(revision|down_revision)\b[^=\n]*= *[\"']([^\"']+)[\"']", file.read_text(), re.MULTILINE)
-        )
+        names = dict(re.findall(r"^(revision|down_revision)\b[^=\n]*= *[\"']([^\"']+)[\"']", file.read_text(), re.MULTILINE))
         known.add(names["revision"])
         parents.add(names.get("down_revision"))
     (head,) = known - parents

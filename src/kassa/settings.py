@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -24,6 +25,7 @@ SURFACES = ("orders", "checkout", "purchases", "payments", "grpc")
 REQUIRED = ("DATABASE_URL", "JWT_SECRET", "KASSA_SECRET")
 """What production cannot do without."""
 
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - what a deployment wants
 _WELL_KNOWN = re.compile(
     r"secret|change|password|example|default|develop(ment)?|production|jwt|kassa|your|super|very|key|this|test|[0-9]{3,}|qwerty|please|[^a-z0-9]",
     re.IGNORECASE,
@@ -62,6 +64,10 @@ def _database(value: str) -> str:
     plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", value)
     if not plain.startswith("postgresql://"):
         raise ValueError("must begin with postgresql://; Kassa works with PostgreSQL 15 or newer")
+    try:
+        _ = urlsplit(plain).port
+    except ValueError:
+        raise ValueError("is not an address such as postgresql://user:password@host:5432/database") from None
     return plain
 
 
@@ -117,12 +123,8 @@ class Settings(BaseSettings):
         validate_default=False,
     )
 
-    production: bool = _named(
-        "PRODUCTION", default=False, about="no demo data, no sandbox, no secrets of our own making"
-    )
-    kassa_home: Path = _named(
-        "KASSA_HOME", default=Path(".kassa"), about="embedded database, logs and development secrets"
-    )
+    production: bool = _named("PRODUCTION", default=False, about="no demo data, no sandbox, no secrets of our own making")
+    kassa_home: Path = _named("KASSA_HOME", default=Path(".kassa"), about="embedded database, logs and development secrets")
     database_url: Annotated[str, AfterValidator(_database)] = _named(
         "DATABASE_URL",
         default="",
@@ -136,9 +138,7 @@ class Settings(BaseSettings):
     surfaces: Annotated[Items, AfterValidator(_surfaces)] = _named(
         "SURFACES", default=SURFACES, about="which contracts this process serves"
     )
-    http_host: str = _named(
-        "APP_HOST", default="0.0.0.0", about="address to listen on; development always uses loopback"
-    )  # noqa: S104
+    http_host: str = _named("APP_HOST", default=_EVERYWHERE, about="where to listen; development always uses loopback")
     http_port: Port = _named("HTTP_PORT", "PORT", "APP_PORT", default=8000)
     grpc_port: Port = _named("GRPC_PORT", default=7000)
     port: Port | None = _named("PORT", about="the port of whichever surface runs alone")
@@ -146,22 +146,16 @@ class Settings(BaseSettings):
     public_url: WebAddress | None = _named("PUBLIC_URL", about="how the world reaches this server")
     trusted_proxies: Annotated[Items, AfterValidator(_networks)] = _named("TRUSTED_PROXIES", default=())
     cors_origins: Items = _named("CORS_ORIGINS", default=())
-    rate_limit: Annotated[str, AfterValidator(_rate)] = _named(
-        "RATE_LIMIT", default="off", about="per caller, such as 100/second"
-    )
+    rate_limit: Annotated[str, AfterValidator(_rate)] = _named("RATE_LIMIT", default="off", about="per caller, such as 100/second")
     api_docs: bool | None = _named("API_DOCS", about="serve /docs and /redoc; on in development, off in production")
-    metrics_token: str | None = _named(
-        "METRICS_TOKEN", secret=True, about="bearer for /metrics from elsewhere than loopback"
-    )
+    metrics_token: str | None = _named("METRICS_TOKEN", secret=True, about="bearer for /metrics from elsewhere than loopback")
 
     jwt_secret: str = _named("JWT_SECRET", default="", secret=True)
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = _named("JWT_ALGORITHM", default="HS256")
     jwt_issuer: str | None = _named("JWT_ISSUER", about="checked when set")
     jwt_audience: str | None = _named("JWT_AUDIENCE", about="checked when set")
     kassa_secret: SecretBytes = _named("KASSA_SECRET", default=b"", secret=True, about="32 random bytes in base64")
-    kassa_secret_old: SecretBytes | None = _named(
-        "KASSA_SECRET_OLD", secret=True, about="while KASSA_SECRET is being rotated"
-    )
+    kassa_secret_old: SecretBytes | None = _named("KASSA_SECRET_OLD", secret=True, about="while KASSA_SECRET is being rotated")
 
     product_service_url: WebAddress | None = _named("PRODUCT_SERVICE_URL")
     inventory_service_url: WebAddress | None = _named("INVENTORY_SERVICE_URL")
@@ -176,9 +170,7 @@ class Settings(BaseSettings):
     redis_port: Port = _named("REDIS_PORT", default=6379)
     rabbitmq_url: str | None = _named("RABBITMQ_URL", secret=True)
 
-    simulated_payments: bool | None = _named(
-        "SIMULATED_PAYMENTS", about="offer the methods that only pretend; on in development"
-    )
+    simulated_payments: bool | None = _named("SIMULATED_PAYMENTS", about="offer the methods that only pretend; on in development")
     max_waiting_orders: Annotated[int, Field(ge=1)] = _named(
         "MAX_WAITING_ORDERS", default=20, about="unpaid link orders of one buyer"
     )
@@ -186,12 +178,10 @@ class Settings(BaseSettings):
         "KASSA_LEASE_S", default=5, about="seconds after which a dead owner's work is taken over"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _named("LOG_LEVEL", default="info")
-    crash_at: str | None = _named(
-        "KASSA_CRASH_AT", about="tests only: the kill point at which this process ends itself"
-    )
+    crash_at: str | None = _named("KASSA_CRASH_AT", about="tests only: the kill point at which this process ends itself")
 
     @classmethod
-    def load(cls, development: bool, *, need: Iterable[str] = REQUIRED, **given: Any) -> Self:
+    def load(cls, development: bool, *, need: Iterable[str] = REQUIRED, **given: Any) -> Self:  # noqa: FBT001 - Settings.load(True) is said in few places
         """Read the settings. `development` makes PRODUCTION=false the default, else it is true.
 
         In development missing secrets are made once and kept under `KASSA_HOME`; in production those named in `need` must be set
@@ -207,6 +197,7 @@ class Settings(BaseSettings):
         if read.production:
             _check_production(read, need)
             return read
+        _make_home(read.kassa_home)
         return read.model_copy(update=_development_secrets(read))
 
 
@@ -232,7 +223,7 @@ def _derived(read: Settings) -> dict[str, Any]:
     loopback = not (read.production or read.lan)
     return {
         "kassa_home": read.kassa_home.expanduser().absolute(),
-        "http_host": "127.0.0.1" if loopback else "0.0.0.0" if read.lan else read.http_host,  # noqa: S104 - asked for
+        "http_host": "127.0.0.1" if loopback else _EVERYWHERE if read.lan else read.http_host,
         "grpc_port": read.port if alone and read.port else read.grpc_port,
         "public_url": read.public_url or f"http://localhost:{read.http_port}",
         "redis_url": read.redis_url or (f"redis://{read.redis_host}:{read.redis_port}/0" if read.redis_host else None),
@@ -245,9 +236,7 @@ def _check_production(read: Settings, need: Iterable[str]) -> None:
     values = {"DATABASE_URL": read.database_url, "JWT_SECRET": read.jwt_secret, "KASSA_SECRET": read.kassa_secret}
     for name in need:
         if not values[name]:
-            raise SettingsError(
-                f"{name} is not set; production needs it (for development: `kassa dev`, or PRODUCTION=false)"
-            )
+            raise SettingsError(f"{name} is not set; production needs it (for development: `kassa dev`, or PRODUCTION=false)")
     if read.crash_at:
         raise SettingsError("KASSA_CRASH_AT is set; production refuses to run with a kill point")
     for name, secret in (("JWT_SECRET", read.jwt_secret.encode()), ("KASSA_SECRET", read.kassa_secret)):
@@ -272,6 +261,17 @@ def _refuse_development(name: str, secret: bytes, home: Path) -> None:
         return
     if secret == (text.encode() if name == "JWT_SECRET" else _secret_bytes(text)):
         raise SettingsError(f"{name} is the development secret from {kept}; {_ADVICE[name]}")
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"KASSA_HOME: {home} cannot be used: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    return "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror or str(error)
 
 
 def _development_secrets(read: Settings) -> dict[str, Any]:
@@ -300,7 +300,7 @@ def kept_secret(home: Path, name: str, make: Callable[[], str]) -> str:
             _write_once(path, make())
         return path.read_text().strip()
     except OSError as error:
-        raise SettingsError(f"KASSA_HOME: {home} cannot be used: {error.strerror or error}") from None
+        raise SettingsError(f"KASSA_HOME: {home} cannot be used: {_reason(error)}") from None
 
 
 def _write_once(path: Path, text: str) -> None:

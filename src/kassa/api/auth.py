@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey
@@ -44,6 +44,11 @@ class Caller:
     def is_staff(self) -> bool:
         """Role `staff` or `admin`."""
         return self.role in _ROLES
+
+    @property
+    def scope(self) -> str:
+        """In whose name idempotency keys are used."""
+        return f"user:{self.user}"
 
     def seconds_left(self) -> float:
         """How long the token is still good."""
@@ -95,7 +100,7 @@ class Tokens:
         )
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: Any) -> TypeGuard[int | float]:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and math.isfinite(value))
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import list_all_errors
+from pydantic_core import core_schema
 
 from kassa.api.call import Call
 from kassa.api.errors import FieldProblem, InvalidInput
@@ -46,7 +46,7 @@ _SAID_WITH = {
     "too_short": ("must have at least {} entries", "min_length"),
     "literal_error": ("must be {}", "expected"),
 }
-_THEIRS = frozenset(each["type"] for each in list_all_errors())
+_THEIRS = frozenset(get_args(core_schema.ErrorType))
 """Kinds whose sentences pydantic writes; all others are ours and say nothing of what was sent."""
 
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from kassa.api.auth import Caller, Tokens
 from kassa.api.errors import CallerGone, InvalidInput
 from kassa.api.options import Receive, Scope, Send
+from kassa.api.streams import Closing
 from kassa.kit.context import Context
 from kassa.kit.jsontext import BadJson
 
@@ -32,6 +33,8 @@ class Desk:
 
     ctx: Context
     tokens: Tokens
+    closing: Closing
+    watch: Any = None
 
 
 class Call(Request):
@@ -40,7 +43,9 @@ class Call(Request):
     def __init__(self, scope: Scope, receive: Receive, send: Send, desk: Desk, values: Mapping[str, str]) -> None:
         super().__init__(scope, receive, send)
         self.ctx = desk.ctx
-        self.values = values
+        self.closing = desk.closing
+        self.watch = desk.watch
+        self.in_path = values
         """What stands in the path at the places of `{names}`."""
         self._desk = desk
 

@@ -80,7 +80,9 @@ Quantity = Annotated[int, Field(ge=1, le=999)]
 Major = Annotated[
     Any,
     AfterValidator(_amount),
-    WithJsonSchema({"type": "number", "minimum": 0, "description": "An amount in major units, with at most the currency's decimals."}),
+    WithJsonSchema(
+        {"type": "number", "minimum": 0, "description": "An amount in major units, with at most the currency's decimals."}
+    ),
 ]
 """Major units, read digit by digit; becomes `Money` in the currency of the validation's context, or None where it is null."""
 

@@ -95,4 +95,6 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     if _access.isEnabledFor(logging.INFO):
         # The template and not the path: ids, and whatever else a caller writes into an address, stay out of the log.
         level = logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
-        _access.log(level, "request", extra={"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)})
+        _access.log(
+            level, "request", extra={"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)}
+        )

@@ -19,13 +19,12 @@ import orjson
 
 from kassa.api.answers import Answer
 from kassa.api.call import Call
+from kassa.api.shop import MERCHANT
 from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import CommitUnknown, Tx
 from kassa.kit.errors import KassaError
 
-HOUSE = "1"
-"""The merchant where a contract names none."""
 DAY = timedelta(hours=24)
 MONTH = timedelta(days=30)
 REPLAYED = (b"idempotent-replayed", b"true")
@@ -47,8 +46,8 @@ def key_for(call: Call, key: str | None, caller: str, body: Any, keep: timedelta
     if key is None:
         return None
     query = call.scope.get("query_string", b"").decode("latin-1")
-    payload = call.ctx.keys.fingerprint(canonical({"path": call.values, "query": query, "body": body}))
-    return once.Key(HOUSE, caller, call.operation, key, payload, keep)
+    payload = call.ctx.keys.fingerprint(canonical({"path": call.in_path, "query": query, "body": body}))
+    return once.Key(MERCHANT, caller, call.operation, key, payload, keep)
 
 
 def canonical(value: Any) -> bytes:

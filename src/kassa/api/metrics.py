@@ -7,7 +7,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, Histogram, g
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 REQUEST_SECONDS = Histogram(
-    "kassa_http_request_seconds", "Time from the first byte of a request to the end of its answer", ["method", "route", "status"], buckets=_BUCKETS
+    "kassa_http_request_seconds",
+    "Time from the first byte of a request to the end of its answer",
+    ["method", "route", "status"],
+    buckets=_BUCKETS,
 )
 IN_FLIGHT = Gauge("kassa_http_requests_in_flight", "Requests that are being served")
 STREAMS = Gauge("kassa_http_streams", "Live streams that are open")

@@ -6,7 +6,7 @@ import time
 
 from kassa.catalog import store
 from kassa.catalog.model import Channel
-from kassa.catalog.sources import Sources
+from kassa.catalog.sources.source import Remembered, Sources
 from kassa.kit.context import Context
 from kassa.kit.errors import Busy
 
@@ -24,10 +24,10 @@ async def channel_of(ctx: Context, merchant_id: str, channel: str) -> Channel:
     """The channel, at most 30 s old. Raises `ChannelMissing` when nobody set it up."""
     memory = ctx.port(Sources).channels
     known = memory.get((merchant_id, channel))
-    if known is not None and time.monotonic() - known[0] < _REMEMBER_S:
-        return known[1]
+    if known is not None and time.monotonic() - known.read_s < _REMEMBER_S:
+        return known.channel
     found = await store.channel(ctx.db, merchant_id, channel)
     if found is None:
         raise ChannelMissing
-    memory[merchant_id, channel] = (time.monotonic(), found)
+    memory[merchant_id, channel] = Remembered(time.monotonic(), found)
     return found

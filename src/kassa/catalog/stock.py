@@ -20,7 +20,7 @@ async def reserve(
 ) -> list[Shortage]:
     """Hold all lines for the checkout or none; the answer lists what is short (empty: all are held).
 
-    Own stock: on hand − reserved must suffice. Product service: what it said minus our own open holds must suffice.
+    Own stock: on hand minus reserved must suffice. Product service: what it said minus our own open holds must suffice.
     """
     own = [hold for hold in holds if hold.offer.counted_by == OWN and hold.offer.stock is not None]
     remote = [hold for hold in holds if hold.offer.counted_by == PRODUCT_SERVICE and hold.offer.read_stock is not None]

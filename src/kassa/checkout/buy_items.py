@@ -77,10 +77,9 @@ async def _begin(ctx: Context, wish: ItemsWish, until: float) -> Held | Checkout
         email=wish.email,
         key=wish.key,
         keeps_answer=True,
-        **start.new_ids(),
     )
     try:
-        async with ctx.db.transaction("checkout.start") as tx:
+        async with start.starting(ctx, purchase) as tx:
             if wish.key is not None:
                 found = await once.claim(tx, ctx.keys, wish.key, str(purchase.checkout_id))
                 if found is not None:

@@ -65,7 +65,8 @@ async def _before_completion(ctx: Context, tx: Tx, held: Held, note: str | None)
         held.order = await orders.move(tx, held.order, "cancelled", note=note)
         return
     payment, provider = held.payment, ctx.port(Providers).of(held.payment)
-    in_flight = payment.status in {"unknown", "parked"} or (payment.status == "opened" and not (provider.local or provider.begins_again))
+    may_be_charged = payment.status == "opened" and not (provider.local or provider.begins_again)
+    in_flight = payment.status in {"unknown", "parked"} or may_be_charged
     when = store.Next(0 if in_flight else None, "keep")
     step = "unknown" if in_flight else "refused"
     await advance(tx, held, "undone", when, [store.Note(PAYMENT, step)], refusal=CANCELLED, undo_stock=True)

@@ -22,7 +22,8 @@ async def finish(ctx: Context, tx: Tx, held: Held, notes: Sequence[store.Note], 
 
     `verdict` is the provider's yes when it has not been settled yet.
     """
-    await advance(tx, held, "completed", store.OVER if held.leads else store.Next(None, "keep"), [*notes, store.Note(ORDER, "done")])
+    over = store.OVER if held.leads else store.Next(None, "keep")
+    await advance(tx, held, "completed", over, [*notes, store.Note(ORDER, "done")])
     external = held.view().order_ref
     external_id = external if external != str(held.order.order_id) else None
     if held.checkout.method == CASH:

@@ -1,16 +1,29 @@
-"""A checkout in the hands of the one who leads it: the row with its lease, its journal, order, payment and, for the
-length of one request, the card."""
+"""A checkout in the hands of the one who leads it.
+
+The row with its lease, its journal, order and payment, and, for the length of one request, the card.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from kassa import orders, payments
 from kassa.checkout import store
-from kassa.checkout.model import ORDER_SERVICE, PAYMENT, STOCK, Checkout, CheckoutView, Step, is_remote, shown_status
+from kassa.checkout.model import (
+    ORDER,
+    ORDER_SERVICE,
+    PAYMENT,
+    STOCK,
+    Checkout,
+    CheckoutView,
+    Step,
+    is_remote,
+    shown_status,
+    shown_step,
+)
 from kassa.checkout.wishes import Replies
 from kassa.kit import once
 from kassa.kit.context import Context
@@ -104,8 +117,14 @@ def view_of(checkout: Checkout, payment: payments.Payment | None, steps: list[St
         code=checkout.error_code,
         message=checkout.error_message,
         items=checkout.error_items,
-        steps=steps,
+        steps=_shown(steps),
     )
+
+
+def _shown(steps: list[Step]) -> list[Step]:
+    """The journal as contracts show it: where an order service made the order, that is the step `order`."""
+    elsewhere = any(step.step == ORDER_SERVICE for step in steps)
+    return [replace(step, step=shown_step(step.step)) for step in steps if not (elsewhere and step.step == ORDER)]
 
 
 async def load(reader: Reader, checkout: Checkout, *, lease_s: float = 8.0, leads: bool = True) -> Held:

@@ -10,6 +10,7 @@ from kassa.checkout.held import Held
 from kassa.checkout.model import MOVES, STOCK, Refusal
 from kassa.kit.database import Tx
 
+
 async def advance(
     tx: Tx,
     held: Held,

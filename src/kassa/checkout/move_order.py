@@ -18,7 +18,7 @@ from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.kit.errors import Busy
-from kassa.orders.store import OrderMissing
+from kassa.orders.model import OrderMissing
 from kassa.payments import Verdict, due_refunds, find, send_refund, settle
 
 _LOOKS = 8

@@ -108,7 +108,6 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         cart_version=cart.version,
         asked=wish.asked,
         key=wish.key,
-        **start.new_ids(),
     )
     return await _place(ctx, wish, cart, purchase, render)
 
@@ -118,7 +117,7 @@ async def _place(
 ) -> Placed | Replayed:
     waits_for_link = purchase.provider == "link"
     try:
-        async with ctx.db.transaction("checkout.start") as tx:
+        async with start.starting(ctx, purchase) as tx:
             if wish.key is not None:
                 found = await once.claim(tx, ctx.keys, wish.key, str(purchase.order_id))
                 if found is not None:

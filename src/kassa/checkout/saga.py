@@ -182,8 +182,10 @@ async def _refuse(ctx: Context, held: Held, act: str, outcome: Outcome, *, stuck
 
 
 async def _give_up(ctx: Context, held: Held, act: str, outcome: Outcome) -> bool:
-    """Asked long enough: an order or inventory service's act is left to a person and the money goes back; a product
-    service's change is left to a person with everything as it stands."""
+    """Asked long enough, the act is left to a person.
+
+    After an inventory or order service the money goes back; after a product service everything stays as it stands.
+    """
     if not act.startswith(TAKE):
         return await _refuse(ctx, held, act, outcome, stuck=True)
     if held.checkout.status == "reserved":

@@ -6,9 +6,10 @@ called before that commit.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -17,11 +18,11 @@ from kassa.catalog import Channel, Hold, Offer, Shortage
 from kassa.checkout import store
 from kassa.checkout.finish import announce
 from kassa.checkout.held import Held
-from kassa.checkout.model import PAYMENT, STOCK, Step
+from kassa.checkout.model import PAYMENT, STOCK, Checkout, Step
 from kassa.checkout.rules import CASH, Rules
 from kassa.kit import once
 from kassa.kit.context import Context, request_id
-from kassa.kit.database import Tx
+from kassa.kit.database import CommitUnknown, DatabaseAway, Tx
 from kassa.kit.errors import Refused
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
@@ -54,9 +55,9 @@ class Purchase:
     lines: Sequence[tuple[Offer, int]]
     shipping_address: Mapping[str, Any]
     card: CardTrace
-    checkout_id: uuid.UUID
-    order_id: uuid.UUID
-    payment_id: uuid.UUID
+    checkout_id: uuid.UUID = field(default_factory=new_id)
+    order_id: uuid.UUID = field(default_factory=new_id)
+    payment_id: uuid.UUID = field(default_factory=new_id)
     email: str | None = None
     cart_id: uuid.UUID | None = None
     cart_version: int | None = None
@@ -66,13 +67,8 @@ class Purchase:
 
     @property
     def total(self) -> Money:
-        """Σ price × quantity, at the prices that were read."""
+        """The sum of price times quantity, at the prices that were read."""
         return Money(sum(offer.price.minor * quantity for offer, quantity in self.lines), self.channel.currency)
-
-
-def new_ids() -> dict[str, uuid.UUID]:
-    """Fresh ids for a purchase."""
-    return {"checkout_id": new_id(), "order_id": new_id(), "payment_id": new_id()}
 
 
 async def begin(ctx: Context, tx: Tx, purchase: Purchase) -> Held:
@@ -90,6 +86,21 @@ async def begin(ctx: Context, tx: Tx, purchase: Purchase) -> Held:
     held = Held(checkout, order, payment, _steps(acts, checkout), fresh=None if cash else PAYMENT, lease_s=ctx.lease_s)
     announce(tx, held, "checkout.started")
     return held
+
+
+@contextlib.asynccontextmanager
+async def starting(ctx: Context, purchase: Purchase) -> AsyncIterator[Tx]:
+    """The transaction of a beginning. When its commit was not answered, the database is asked whether it happened.
+
+    So a caller is told "nothing was begun" only when nothing was. Raises `DatabaseAway` then, `CommitUnknown` when the
+    database cannot be asked either.
+    """
+    try:
+        async with ctx.db.transaction("checkout.start") as tx:
+            yield tx
+    except CommitUnknown:
+        if await store.find(ctx.db, purchase.channel.merchant_id, purchase.checkout_id) is None:
+            raise DatabaseAway from None
 
 
 def _checkout(purchase: Purchase, acts: list[str], lease_s: float, *, cash: bool) -> store.NewCheckout:
@@ -128,7 +139,7 @@ def _notes(acts: list[str], *, cash: bool) -> list[store.Note]:
     return notes if cash else [*notes, store.Note(PAYMENT, "running", sent=True)]
 
 
-def _steps(acts: list[str], checkout: store.Checkout) -> dict[str, Step]:
+def _steps(acts: list[str], checkout: Checkout) -> dict[str, Step]:
     at = checkout.created_at
     status = {STOCK: "done", PAYMENT: "running"}
     return {

@@ -6,14 +6,14 @@ every repetition. No transaction is open here; the intent was committed before, 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from kassa.checkout.held import Held
 from kassa.checkout.model import INVENTORY, ORDER_SERVICE, TAKE
-from kassa.kit.neighbour import Answer, BreakerOpen, Neighbour, NoAnswer, NotSent
-from kassa.payments.providers.card import said
+from kassa.kit.neighbour import Answer, BreakerOpen, Neighbour, NoAnswer, NotSent, said
 
 INVENTORY_S = 30.0
 ORDER_S = 15.0
@@ -39,7 +39,7 @@ class Outcome:
     message: str | None = None
 
 
-Act = Callable[[Neighbours, Held], Awaitable[Outcome]]
+Act = Callable[[Neighbours, Held], Coroutine[Any, Any, Outcome]]
 
 
 async def deduct(neighbours: Neighbours, held: Held) -> Outcome:
@@ -130,7 +130,7 @@ async def _change_stock(
 
 
 async def _call(
-    neighbour: Neighbour | None, method: str, path: str, act: str, timeout_s: float, body: dict[str, object], key: str
+    neighbour: Neighbour | None, method: str, path: str, act: str, timeout_s: float, body: Mapping[str, Any], key: str
 ) -> Answer | Outcome:
     if neighbour is None:
         return Outcome("unavailable", message="the neighbour's address is not set")

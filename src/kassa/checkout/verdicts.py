@@ -37,6 +37,7 @@ async def bring_verdict(ctx: Context, merchant_id: str, payment_id: uuid.UUID, v
             continue
         claimed = await store.claim(ctx.db, merchant_id, checkout.checkout_id, ctx.lease_s)
         if claimed is not None:
-            ctx.background.spawn(drive(ctx, await load(ctx.db, claimed, lease_s=ctx.lease_s)), name=f"checkout {claimed.checkout_id}")
+            going_on = drive(ctx, await load(ctx.db, claimed, lease_s=ctx.lease_s))
+            ctx.background.spawn(going_on, name=f"checkout {claimed.checkout_id}")
         return held.payment
     raise store.Overtaken

@@ -13,9 +13,7 @@ import typer
 from kassa import __version__
 from kassa.cli import dev, migrate, sandbox, seed, serve, simulate, token, verify, work
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False)
 
 for command in (
     dev.dev,
@@ -83,11 +81,13 @@ def _one_line(error: Exception) -> str | None:
     from kassa.cli.show import CommandError
     from kassa.kit.database import DatabaseAway
     from kassa.kit.embedded import EmbeddedError
-    from kassa.migrate import SchemaError
+    from kassa.migrate import SchemaError, WrongServer
     from kassa.settings import SettingsError
 
     if isinstance(error, DatabaseAway):
         return f"{error.message} ({error.__cause__})" if error.__cause__ else error.message
+    if isinstance(error, WrongServer):
+        return f"DATABASE_URL: {error}"
     if isinstance(error, CommandError | EmbeddedError | SchemaError | SettingsError):
         return " ".join(str(error).split())
     return None

@@ -1,6 +1,6 @@
 """`kassa dev`: everything in one process, with nothing to set up.
 
-What happens here, in order: take the port, launch the embedded PostgreSQL (unless `DATABASE_URL` is set), load the code while it comes up, bring
+In order: take the port, launch the embedded PostgreSQL (unless `DATABASE_URL` is set), load the code while it comes up, bring
 the schema and the demo data up to date, serve, and say what to open and type. What can stop it is found before anything is changed.
 """
 
@@ -18,8 +18,8 @@ import typer
 
 from kassa.cli import process
 from kassa.cli.show import CommandError
-from kassa.cli.where import development
 from kassa.cli.welcome import welcome
+from kassa.cli.where import development
 from kassa.kit import embedded
 from kassa.settings import Settings
 
@@ -82,8 +82,6 @@ def _bring_up_to_date(dsn: str) -> None:
         asyncio.run(migrate.check(dsn))
     except migrate.SchemaOutdated:
         migrate.upgrade(dsn)
-    except migrate.WrongServer as error:
-        raise CommandError(f"DATABASE_URL: {error}") from None
 
 
 async def _live(
@@ -101,9 +99,7 @@ async def _live(
         if server is not None:
             asyncio.get_running_loop().remove_reader(server.output)
             if not server.alive():
-                raise CommandError(
-                    f"the embedded PostgreSQL has ended; see {settings.kassa_home / 'logs' / 'postgres.log'}"
-                )
+                raise CommandError(f"the embedded PostgreSQL has ended; see {settings.kassa_home / 'logs' / 'postgres.log'}")
     return code
 
 
@@ -114,10 +110,9 @@ def _postgres_ended(server: embedded.Embedded, stop: asyncio.Event) -> None:
 
 async def _tell_when_ready(settings: Settings, began: float) -> None:
     """Wait until our own server answers, then print what to open and what to type."""
-    host = "127.0.0.1" if settings.http_host in {"0.0.0.0", "127.0.0.1"} else settings.http_host  # noqa: S104 - compared, not used
     while True:
         with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_connection(host, settings.http_port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", settings.http_port)
             writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             first = await reader.readline()
             writer.close()

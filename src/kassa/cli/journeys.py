@@ -1,6 +1,6 @@
 """Buyers for `kassa simulate`: each lives one realistic journey through the public API and notes what became of it.
 
-A buyer knows nothing of Kassa's inside: it speaks HTTP, presses buttons twice, changes its mind, and pays with a card that is declined.
+A buyer knows nothing of Kassa's inside: it speaks HTTP, presses buttons twice, changes its mind, pays with a card that is declined.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Buyer:
             self.tally.outcomes["not finished"] += 1
         elif order["status"] == "cancelled":
             self.tally.outcomes["declined"] += 1
-        elif self.luck.random() < 0.1:  # noqa: PLR2004 - one in ten changes its mind
+        elif self.luck.random() < 0.1:
             await self._call(
                 "cancel", "PUT", f"/api/orders/{order['id']}/status", {"status": "cancelled", "note": "changed my mind"}
             )
@@ -126,7 +126,7 @@ class Buyer:
                 "expiryDate": "12/30",
             }
         key = str(uuid.UUID(int=self.luck.getrandbits(128), version=4))
-        clicks = 2 if self.luck.random() < 0.1 else 1  # noqa: PLR2004 - one in ten clicks twice
+        clicks = 2 if self.luck.random() < 0.1 else 1
         answers = await asyncio.gather(
             *(self._call("order", "POST", "/api/orders", body, {"Idempotency-Key": key}) for _ in range(clicks)),
             return_exceptions=True,
@@ -149,7 +149,7 @@ class Buyer:
 
     async def _buy_as_guest(self, products: list[dict[str, Any]]) -> None:
         chosen = self.luck.sample(products, k=min(len(products), self.luck.randint(1, 2)))
-        card = _BAD_CARD if self.luck.random() < 0.1 else _GOOD_CARD  # noqa: PLR2004 - one in ten has no money
+        card = _BAD_CARD if self.luck.random() < 0.1 else _GOOD_CARD
         body = {
             "payment_method": {"type": "credit_card", "card_number": card, "card_expiry": "12/30", "card_cvv": "123"},
             "customer_email": "guest@example.com",
@@ -157,9 +157,7 @@ class Buyer:
             "items": [{"product_id": product["id"], "quantity": self.luck.randint(1, 2)} for product in chosen],
         }
         key = str(uuid.UUID(int=self.luck.getrandbits(128), version=4))
-        answer = await self._call(
-            "guest checkout", "POST", "/checkout/process", body, {"Idempotency-Key": key}, signed=False
-        )
+        answer = await self._call("guest checkout", "POST", "/checkout/process", body, {"Idempotency-Key": key}, signed=False)
         self.tally.outcomes["orders placed"] += 1
         self.tally.outcomes["paid" if answer["status"] == "completed" else "not finished"] += 1
 
@@ -183,14 +181,14 @@ class Buyer:
             self.tally.faults[f"{step}: {type(error).__name__}"] += 1
             raise _Stopped from error
         self.tally.took_s[step].append(time.perf_counter() - began)
-        if answer.status < 400:  # noqa: PLR2004 - HTTP's own number
+        if answer.status < 400:
             found: dict[str, Any] = content
             return found
         self._count_refusal(step, answer.status, content)
         raise _Stopped
 
     def _count_refusal(self, step: str, status: int, content: Any) -> None:
-        if status >= 500:  # noqa: PLR2004 - HTTP's own number
+        if status >= 500:
             self.tally.faults[f"{step}: {status}"] += 1
         else:
             self.tally.refused[_code_of(content) or str(status)] += 1
@@ -223,7 +221,7 @@ async def send_buyers(
         async def one(number: int) -> None:
             async with places:
                 # Luck, not secrecy: the same seed sends the same buyers.
-                luck = random.Random(f"{seed}:{number}")  # noqa: S311
+                luck = random.Random(f"{seed}:{number}")  # noqa: S311 - see above
                 await Buyer(http, url, make_token(f"sim-{run}-{number}"), luck, tally).live()
                 step()
 

@@ -14,14 +14,13 @@ from kassa.settings import Settings
 
 
 def migrate(
-    check: Annotated[
-        bool, typer.Option("--check", help="Only look; exit code 2 when the schema is not current.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only look; exit code 2 when the schema is not current.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the database to the schema of this version.
 
-    Run it once per release, before `kassa serve` and `kassa work`; several at once are safe. It is one transaction: it works, or leaves no trace.
+    Run it once per release, before `kassa serve` and `kassa work`; several at once are safe. It is one transaction: it works,
+    or leaves no trace.
 
     ```sh
     DATABASE_URL=postgresql://kassa:…@db/kassa kassa migrate

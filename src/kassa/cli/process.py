@@ -39,12 +39,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        reason = (
-            "is taken by another program" if error.errno in {48, 98} else f"cannot be used on {host}: {error.strerror}"
-        )
-        raise CommandError(
-            f"HTTP_PORT: port {port} {reason}; choose another one, such as HTTP_PORT={port % 60000 + 80}"
-        ) from None
+        reason = "is taken by another program" if error.errno in {48, 98} else f"cannot be used on {host}: {error.strerror}"
+        raise CommandError(f"HTTP_PORT: port {port} {reason}; choose another one, such as HTTP_PORT={port % 60000 + 80}") from None
     listener.setblocking(False)
     return listener
 
@@ -84,14 +80,12 @@ async def live(
     workers: tuple[str, ...] | None,
     stop: asyncio.Event,
 ) -> int:
-    """Serve HTTP on `listener`, run `workers` (all of them for an empty tuple, none for None), until `stop`. Returns the exit code."""
+    """Serve HTTP on `listener` and run `workers` (empty: all, None: none) until `stop`. Returns the exit code."""
     done_serving = asyncio.Event()
     tasks = []
     if listener is not None:
-        drain_s = DRAIN_S if settings.production else 2
-        tasks.append(
-            asyncio.create_task(_then(done_serving, serve(kassa.app, listener, stop, drain_s=drain_s)), name="http")
-        )
+        serving = serve(kassa.app, listener, stop, drain_s=DRAIN_S if settings.production else 2)
+        tasks.append(asyncio.create_task(_then(done_serving, serving), name="http"))
     else:
         tasks.append(asyncio.create_task(_then(done_serving, stop.wait()), name="wish to stop"))
     if workers is not None:
@@ -108,6 +102,9 @@ async def live(
 
 def _failures(tasks: list[asyncio.Task[None]]) -> int:
     failed = [task for task in tasks if not task.cancelled() and task.exception() is not None]
+    for task in failed:
+        if isinstance(task.exception(), ValueError) and task.get_name() == "workers":
+            raise CommandError(f"--only: {task.exception()}")
     for task in failed:
         log.error("%s ended unexpectedly", task.get_name(), exc_info=task.exception())
     return 1 if failed else 0
@@ -130,6 +127,8 @@ async def serve(
     async def leave() -> None:
         await stop.wait()
         server.should_exit = True
+        if hasattr(app, "close"):
+            app.close()  # live streams end now; they would hold up the end
 
     leaving = asyncio.create_task(leave(), name="wish to stop")
     try:

@@ -51,9 +51,7 @@ def sandbox(
         place = book or settings.kassa_home / "sandbox.db"
         place.parent.mkdir(parents=True, exist_ok=True)
         app = create_sandbox(place, webhook_url=webhook_url, webhook_secret=webhook_secret)
-        people().print(
-            f"The sandbox listens on http://localhost:{port}/sandbox/control (Ctrl-C stops it)", soft_wrap=True
-        )
+        people().print(f"The sandbox listens on http://localhost:{port}/sandbox/control (Ctrl-C stops it)", soft_wrap=True)
 
         async def work(stop: asyncio.Event) -> int:
             await process.serve(app, listener, stop, drain_s=1, lifespan="on")

@@ -23,8 +23,8 @@ def serve(
 ) -> None:
     """Serve the HTTP APIs. Production, unless PRODUCTION=false.
 
-    Needs DATABASE_URL, JWT_SECRET and KASSA_SECRET, and a schema that `kassa migrate` has brought up to date. Run as many as you like, beside at least
-    one `kassa work`.
+    Needs DATABASE_URL, JWT_SECRET and KASSA_SECRET, and a schema that `kassa migrate` has brought up to date. Run as many as you
+    like, beside at least one `kassa work`.
 
     ```sh
     export DATABASE_URL=postgresql://kassa:…@db/kassa

@@ -115,9 +115,7 @@ def summary(tally: Tally, buyers: int, took_s: float, breaches: list[Breach] | N
 
 def _show(tally: Tally, buyers: int, took_s: float, breaches: list[Breach] | None) -> None:
     screen, facts = people(), summary(tally, buyers, took_s, breaches)
-    screen.print(
-        f"[bold]{buyers} buyers[/] in {took_s:.1f} s, {tally.outcomes['orders placed'] / took_s:.0f} orders a second\n"
-    )
+    screen.print(f"[bold]{buyers} buyers[/] in {took_s:.1f} s, {tally.outcomes['orders placed'] / took_s:.0f} orders a second\n")
     screen.print(table("What became of them", ("outcome", "times#"), tally.outcomes.most_common()))
     if tally.refused:
         screen.print(table("\nRefused, by code", ("code", "times#"), tally.refused.most_common()))
@@ -126,8 +124,6 @@ def _show(tally: Tally, buyers: int, took_s: float, breaches: list[Breach] | Non
     rows = [(step, times["calls"], times["p50"], times["p99"]) for step, times in facts["latency_ms"].items()]
     screen.print(table("\nHow long calls took", ("call", "calls#", "p50 ms#", "p99 ms#"), rows), "")
     if breaches is None:
-        screen.print(
-            "The books were not checked: no database in reach (set DATABASE_URL, or run it in the folder of `kassa dev`)."
-        )
+        screen.print("The books were not checked: no database in reach (set DATABASE_URL, or run it in the folder of `kassa dev`).")
     else:
         verify.show(breaches)

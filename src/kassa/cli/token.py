@@ -41,7 +41,7 @@ def token(
 
 
 def make_token(settings: Settings, user: str, role: str, expires: int) -> str:
-    """A signed token; `expires` in seconds since 1970. Ids that look like a number are numbers in it, as the contracts show them."""
+    """A signed token; `expires` in seconds since 1970. An id that looks like a number is one in it, as the contracts show it."""
     from joserfc import jwt
     from joserfc.jwk import OctKey
 

@@ -31,7 +31,7 @@ def beside(settings: Settings) -> Settings:
 
 @contextlib.contextmanager
 def database(settings: Settings) -> Iterator[Settings]:
-    """`settings` with a database that answers for the length of the block: the embedded server is started when nothing else is there."""
+    """`settings` with a database for the length of the block: the embedded server is started when nothing else is there."""
     found = settings.database_url or embedded.dsn_of_running(settings.kassa_home)
     if found or settings.production:
         yield beside(settings.model_copy(update={"database_url": found or ""}))

@@ -18,10 +18,10 @@ def work(
         list[str] | None, typer.Option(help="Run this worker only; may be given more than once.  [default: all]")
     ] = None,
 ) -> None:
-    """Run the workers: they finish what a request left open, ask for unknown verdicts, close what is overdue, and tell whoever must know.
+    """Run the workers: they finish what a request left open, ask for unknown verdicts and close what is overdue.
 
-    Production, unless PRODUCTION=false; needs the same settings as `kassa serve`. Run as many as you like: each piece of work is claimed by one
-    of them, and taken over when its owner dies.
+    Production, unless PRODUCTION=false; needs the same settings as `kassa serve`. Run as many as you like: each piece of work is
+    claimed by one of them, and taken over when its owner dies.
 
     ```sh
     kassa work

@@ -55,7 +55,7 @@ def in_transaction() -> str | None:
 
 
 class Tx:
-    """An open transaction. The statements are asyncpg's: `$1`, `$2` …"""
+    """An open transaction. Parameters are written `$1`, `$2` and so on."""
 
     __slots__ = ("_connection", "_database", "_last", "notes")
 
@@ -75,7 +75,8 @@ class Tx:
     async def row(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
         self._database.statements += 1
-        return await self._connection.fetchrow(sql, *args)
+        found: Row | None = await self._connection.fetchrow(sql, *args)
+        return found
 
     async def value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None."""
@@ -168,6 +169,17 @@ class Database:
             _open.reset(token)
             await self._release(connection)
 
+    @contextlib.asynccontextmanager
+    async def snapshot(self, name: str) -> AsyncIterator[Tx]:
+        """Many questions about one moment: nothing can be written, what others commit meanwhile is not seen.
+
+        A question may take as long as it needs. Raises `DatabaseAway`.
+        """
+        async with self.transaction(name) as tx:
+            await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            await tx.execute("SET LOCAL statement_timeout = 0")
+            yield tx
+
     async def rows(self, sql: str, *args: Any) -> list[Row]:
         """All rows of one statement outside any transaction."""
         async with self._alone() as tx:
@@ -203,7 +215,7 @@ class Database:
     async def _acquire(self) -> Any:
         try:
             return await self._pool.acquire(timeout=10)
-        except (*_LOST, TimeoutError) as error:
+        except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps a connection from us, nothing was written
             raise DatabaseAway from error
 
     async def _release(self, connection: Any) -> None:

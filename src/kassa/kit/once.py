@@ -39,7 +39,7 @@ class KeyReused(Refused):
     code = "idempotency_key_reused"
 
 
-class Claimed(Exception):  # noqa: N818 - not an error: it unwinds the transaction of a repeat
+class Claimed(Exception):
     """This key was claimed before; `found` says what is known of it."""
 
     def __init__(self, found: Found) -> None:

@@ -19,9 +19,7 @@ from kassa import migrate
 LOCK_TIMEOUT_S = 5
 """How long one statement may wait for a lock, in seconds: behind a waiting ALTER TABLE every other query waits too."""
 
-VERSION_TABLE = (
-    "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)"
-)
+VERSION_TABLE = "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)"
 
 
 def database_url() -> str:
@@ -47,7 +45,8 @@ def make_version_table(connection: Connection) -> None:
 
 def upgrade(connection: Connection) -> None:
     """Wait for a running upgrade, look, then run what is missing."""
-    migrate.check_server(connection.dialect.server_version_info[0])  # type: ignore[attr-defined]
+    with connection.begin():
+        migrate.check_server(int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10000)
     make_version_table(connection)
     with connection.begin():
         connection.execute(text(f"SET LOCAL lock_timeout = '{migrate.WAIT_S}s'"))

@@ -3,8 +3,8 @@
 from kassa.orders.advance import OrderMoved, move, note_payment, note_tracking, note_url
 from kassa.orders.model import MOVES, Happening, Line, Order, OrderPage, illegal
 from kassa.orders.place import Placement, place
-from kassa.orders.track import happenings, happenings_after
 from kassa.orders.store import find, find_by_checkout, lock, page_of_buyer
+from kassa.orders.track import happenings, happenings_after
 
 __all__ = [
     "MOVES",

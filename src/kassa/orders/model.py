@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kassa.kit.errors import NotFound
 from kassa.kit.money import fixed_text
 from kassa.kit.moves import IllegalMove, Moves
 
@@ -25,9 +26,16 @@ MOVES = Moves(
     },
 )
 
+class OrderMissing(NotFound):
+    """There is no such order."""
+
+    code = "order_not_found"
+
+
 def illegal(status: str, to: str) -> IllegalMove:
     """The refusal of a move, with where it may go instead (`paid` is made by payments alone)."""
-    allowed = sorted(what for at, what in MOVES.table if at == status and what != "paid" and (at, what) != ("pending", "processing"))
+    by_payment = {("pending", "paid"), ("pending", "processing")}
+    allowed = sorted(what for at, what in MOVES.table if at == status and (at, what) not in by_payment)
     return IllegalMove(f"An order cannot go from {status} to {to}.", **{"from": status, "to": to, "allowed": allowed})
 
 

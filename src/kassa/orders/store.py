@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kassa.kit.database import Reader, Row, Tx
-from kassa.kit.errors import NotFound
 from kassa.kit.ids import random_word
-from kassa.orders.model import Happening, Line, Order, OrderPage
+from kassa.orders.model import Happening, Line, Order, OrderMissing, OrderPage
 
 if TYPE_CHECKING:
     from kassa.orders.place import Placement
@@ -22,12 +21,6 @@ _COLUMNS = """o.merchant_id, o.order_id, o.checkout_id, o.channel, o.buyer_id, o
 _LINES = """(SELECT array_agg(ROW (l.product_id, l.product_name, l.price_minor, l.quantity, l.total_minor, l.image)
                               ORDER BY l.position)
                FROM order_lines l WHERE l.merchant_id = o.merchant_id AND l.order_id = o.order_id) AS lines"""
-
-
-class OrderMissing(NotFound):
-    """There is no such order."""
-
-    code = "order_not_found"
 
 
 def _order(row: Row, lines: Sequence[Line] | None = None) -> Order:

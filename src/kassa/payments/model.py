@@ -93,6 +93,9 @@ class CardTrace:
     fingerprint: bytes | None = None
 
 
+NO_CARD = CardTrace()
+
+
 @dataclass(frozen=True, slots=True)
 class Payment:
     """A payment as it was read. Amounts are minor units of `currency`."""

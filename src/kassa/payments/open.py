@@ -10,7 +10,7 @@ from kassa.events import Event, record
 from kassa.kit.database import Tx
 from kassa.kit.money import Money
 from kassa.payments import store
-from kassa.payments.model import CardTrace, Payment
+from kassa.payments.model import NO_CARD, CardTrace, Payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Opening:
     amount: Money
     provider_key: str
     script: str | None = None
-    card: CardTrace = CardTrace()
+    card: CardTrace = NO_CARD
     sending: bool = False
     expires_in: timedelta | None = None
 

@@ -141,6 +141,7 @@ class Neighbours:
             self._wait(self._runners.pop(service).cleanup())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
 
     # What a test asks them
 

@@ -174,9 +174,14 @@ def test_after_silence_the_service_is_asked_and_never_charged_again(town: Town, 
     assert story.acts == ["process", "by_key", "deduct", "create"]
     assert story.outcome == ("completed", 1, 0)
     assert story.took < 5, "it is asked at once"
+
+
+def test_the_question_has_the_key_in_its_path_percent_encoded(town: Town) -> None:
+    story = town.play(process=does_but_says(500))
     (question,) = story.calls("by_key")
-    key = f"{story.checkout_id}:payment"
-    assert question.raw_path.lower() == f"/payments/by-key/{quote(key, safe='')}".lower()
+    assert question.method == "GET"
+    key = quote(f"{story.checkout_id}:payment", safe="")
+    assert question.raw_path.lower() == f"/payments/by-key/{key}".lower()
 
 
 def test_the_payment_id_is_the_one_that_the_question_was_answered_with(town: Town) -> None:
@@ -234,10 +239,8 @@ SLOW: Final[dict[str, dict[str, Any]]] = {
     "a slow no": {"process": thinks(12, DECLINED)},
     "still working": {"process": thinks(14), "by_key": [says(202, {"status": "processing"}), says(202), HONEST]},
     "a byte a second": {"process": DRIPS},
-    "silence twice": {
-        "process": cuts(books=True),
-        "by_key": [says(503), cuts(books=False), says(200, b"<html>"), HONEST],
-    },
+    "silence thrice": {"process": cuts(books=True), "by_key": [says(503), says(500), says(200, b"<html>"), HONEST]},
+    "a cut question": {"process": does_but_says(500), "by_key": [cuts(books=False), HONEST]},
     "never seen": {"process": cuts(books=False), "key": a_key(), "form": order_form(line("prod_011"))},
     **{
         f"no route: {name}": {"process": cuts(books=True), "by_key": answer}
@@ -326,12 +329,19 @@ def test_a_service_that_is_still_working_is_asked_again(slow: dict[str, Story]) 
 
 
 def test_a_question_without_an_answer_is_asked_again_after_a_while(slow: dict[str, Story]) -> None:
-    story = slow["silence twice"]
+    story = slow["silence thrice"]
     assert story.outcome == ("completed", 1, 0)
     asked = [call.at for call in story.calls("by_key")]
     assert len(asked) == 4
     assert 0.7 <= asked[1] - asked[0] <= 2.5, "after 1 s"
     assert 0.7 <= asked[2] - asked[1] <= 3.5, "after 2 s"
+
+
+def test_a_question_that_is_cut_off_is_asked_again_after_a_while_too(slow: dict[str, Story]) -> None:
+    story = slow["a cut question"]
+    assert story.outcome == ("completed", 1, 0)
+    first, second = (call.at for call in story.calls("by_key"))
+    assert second - first >= 0.7, "after 1 s, and not at once"
 
 
 @pytest.mark.parametrize("name", [f"no route: {name}" for name in WITHOUT_THE_ROUTE])
@@ -344,7 +354,10 @@ def test_a_service_that_cannot_be_asked_is_asked_five_times_then_a_person_is(
     assert len(story.calls("by_key")) == 5
     assert len(story.calls("process")) == 1
     assert not story.calls("deduct", "create", "refund")
-    assert steps(story.end) == {"payment": "unknown"}
+
+
+def test_a_payment_that_cannot_be_asked_for_stays_unknown(slow: dict[str, Story]) -> None:
+    assert steps(slow["no route: 405"].end) == {"payment": "unknown"}
 
 
 def test_what_is_never_seen_is_not_charged_and_ends(slow: dict[str, Story], town: Town) -> None:

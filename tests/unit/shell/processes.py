@@ -7,8 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
+import psutil  # type: ignore[import-untyped]
 from tests import rig
 
 
@@ -16,7 +15,7 @@ def run(home: Path, *words: str, **settings: str) -> subprocess.CompletedProcess
     """Run `kassa <words>` to its end, with these settings and no others."""
     command = [sys.executable, "-m", "kassa", *words]
     environment = rig.clean_environment(**{"KASSA_HOME": str(home), "HTTP_PORT": str(rig.free_port()), **settings})
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         command,
         env=environment,
         cwd=home.parent,

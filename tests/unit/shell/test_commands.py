@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
-
-from kassa.cli.show import CommandError
-from kassa.cli.token import seconds
 from tests import rig
 from tests.conftest import StartKassa, StartSandbox
 from tests.unit.shell.processes import refused, run
+
+from kassa.cli.show import CommandError
+from kassa.cli.token import seconds
 
 COMMANDS = ["dev", "serve", "work", "migrate", "seed", "token", "sandbox", "verify", "simulate"]
 
@@ -31,9 +31,7 @@ def test_the_list_of_commands_is_the_help(short_home: Path) -> None:
 
 
 def test_a_token_says_who_and_until_when(short_home: Path) -> None:
-    done = run(
-        short_home, "token", "--user", "900", "--role", "staff", "--ttl", "30m", "--json", JWT_SECRET=rig.JWT_SECRET
-    )
+    done = run(short_home, "token", "--user", "900", "--role", "staff", "--ttl", "30m", "--json", JWT_SECRET=rig.JWT_SECRET)
     content = json.loads(done.stdout)
     claims = jwt.decode(content["token"], OctKey.import_key(rig.JWT_SECRET)).claims
     assert (claims["id"], claims["role"], claims["exp"] - claims["iat"]) == (900, "staff", 1800)

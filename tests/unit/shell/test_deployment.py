@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests import rig
 from tests.unit.shell.processes import refused, run
 
@@ -35,9 +34,7 @@ def test_what_is_missing_is_named(short_home: Path, good: dict[str, str], comman
 
 
 @pytest.mark.parametrize("command", ["serve", "work"])
-def test_an_old_schema_is_named(
-    short_home: Path, good: dict[str, str], database_server: rig.DatabaseServer, command: str
-) -> None:
+def test_an_old_schema_is_named(short_home: Path, good: dict[str, str], database_server: rig.DatabaseServer, command: str) -> None:
     good["DATABASE_URL"] = database_server.empty()
     assert "run `kassa migrate`" in refused(run(short_home, command, **good))
 
@@ -50,9 +47,7 @@ def test_development_without_a_database_says_so(short_home: Path) -> None:
 def test_it_runs_and_ends_on_sigterm(short_home: Path, good: dict[str, str], command: str) -> None:
     port = rig.free_port()
     environment = rig.clean_environment(KASSA_HOME=str(short_home), HTTP_PORT=str(port), APP_HOST="127.0.0.1", **good)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kassa", command], env=environment, stderr=subprocess.PIPE, text=True
-    )  # noqa: S603 - ours
+    process = subprocess.Popen([sys.executable, "-m", "kassa", command], env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     line = process.stderr.readline()
     assert ("serving" if command == "serve" else "working") in line, line

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-
-from kassa.kit import embedded
 from tests import rig
 from tests.conftest import StartKassa
 from tests.unit.shell.processes import refused, run, servers, until_gone
+
+from kassa.kit import embedded
 
 READY_S = 10
 """Wide of the promise (5 s on a machine that does nothing else): tests run beside each other."""
@@ -52,7 +52,7 @@ def test_what_it_prints_works_when_it_is_pasted(alone: rig.Server) -> None:
         time.sleep(0.02)
     printed = alone.log_text()
     script = printed[printed.index("API=") : printed.index("The shop's side")]
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603, S607 - what a reader would do
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout.count('"success":true') + done.stdout.count('"success": true') == 3, done.stdout
     staff = re.search(r"STAFF=(\S+)", printed)
     assert staff is not None
@@ -64,9 +64,7 @@ def test_the_token_command_beside_it_makes_tokens_it_takes(alone: rig.Server) ->
     alone.start()
     done = run(alone.home, "token", "--user", "7")
     assert done.returncode == 0, done.stderr
-    answer = httpx2.get(
-        f"{alone.url}/api/cart", headers={"Authorization": f"Bearer {done.stdout.strip()}"}, trust_env=False
-    )
+    answer = httpx2.get(f"{alone.url}/api/cart", headers={"Authorization": f"Bearer {done.stdout.strip()}"}, trust_env=False)
     assert answer.json()["data"]["userId"] == 7
 
 
@@ -159,9 +157,9 @@ def test_an_open_live_stream_does_not_hold_up_a_stop(start_kassa: StartKassa) ->
     with server.client(user=1, timeout=10) as client:
         client.post("/api/cart/items", json={"productId": "prod_001"}).raise_for_status()
         address = {"street": "1", "city": "Mumbai", "state": "MH", "postalCode": "400001", "country": "India"}
-        order = client.post(
-            "/api/orders", json={"shippingAddress": address, "paymentMethod": "cash_on_delivery"}
-        ).json()["data"]["id"]
+        order = client.post("/api/orders", json={"shippingAddress": address, "paymentMethod": "cash_on_delivery"}).json()["data"][
+            "id"
+        ]
         with client.stream("GET", f"/api/orders/{order}/events") as stream:
             next(stream.iter_lines())
             began = time.monotonic()

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from kassa.kit import embedded
 from tests import rig
 from tests.unit.shell.processes import servers, shells, until_gone
+
+from kassa.kit import embedded
 
 OWNER = """
 import sys, time
@@ -44,7 +44,7 @@ def owner(home: Path) -> Iterator[subprocess.Popen[str]]:
 def start_owner(home: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(home)], env=rig.clean_environment(), stdout=subprocess.PIPE, text=True
-    )  # noqa: S603 - ours
+    )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("postgresql://")
     return process
@@ -91,9 +91,7 @@ def test_kill_9_of_the_owner_stops_the_server(home: Path, owner: subprocess.Pope
 
 def test_kill_9_of_the_owners_whole_group_stops_the_server(home: Path) -> None:
     command = [sys.executable, "-c", OWNER, str(home)]
-    process = subprocess.Popen(
-        command, env=rig.clean_environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )  # noqa: S603 - ours
+    process = subprocess.Popen(command, env=rig.clean_environment(), stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     process.stdout.readline()
     os.killpg(process.pid, signal.SIGKILL)
@@ -101,9 +99,7 @@ def test_kill_9_of_the_owners_whole_group_stops_the_server(home: Path) -> None:
     until_gone(home)
 
 
-def test_a_server_that_outlived_everything_is_stopped_at_the_next_start(
-    home: Path, owner: subprocess.Popen[str]
-) -> None:
+def test_a_server_that_outlived_everything_is_stopped_at_the_next_start(home: Path, owner: subprocess.Popen[str]) -> None:
     dsn = embedded.dsn_of_running(home) or ""
     rig.query(dsn, "CREATE TABLE kept AS SELECT 1 AS one")
     for shell in shells(home):

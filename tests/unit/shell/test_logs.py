@@ -49,7 +49,7 @@ def test_private_text_is_hidden_wherever_it_stands(written: io.StringIO, private
         raise ValueError(f"Key ({private}) already exists")
     except ValueError as error:
         log.warning("failed", exc_info=error)
-    secret = private.split("@")[0] if "@db" in private else private
+    secret = private.partition("@")[0] if "@db" in private else private
     assert secret not in written.getvalue()
     assert written.getvalue().count(logs.HIDDEN) >= 4
 
@@ -75,9 +75,7 @@ def test_a_private_name_hides_its_value(written: io.StringIO, name: str) -> None
 
 
 def test_ids_times_and_amounts_stay_readable(written: io.StringIO) -> None:
-    known = (
-        "019b76da-9c40-7a11-8d02-501101016733 and 01911234-5678-7123-8123-123456789012 at 2024-01-15T10:30:00Z: 349.7"
-    )
+    known = "019b76da-9c40-7a11-8d02-501101016733 and 01911234-5678-7123-8123-123456789012 at 2024-01-15T10:30:00Z: 349.7"
     logging.getLogger("kassa").info(known, extra={"order_id": "019b76da-9c40-7a11-8d02-501101016733", "minor": 34970})
     (line,) = lines(written)
     assert line["event"] == known

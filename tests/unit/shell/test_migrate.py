@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from tests import rig
 
 from kassa import migrate
-from tests import rig
 
 
 def look(dsn: str) -> None:
@@ -29,7 +29,7 @@ def test_an_empty_database_is_outdated_and_an_upgrade_mends_it(database_server: 
 def test_eight_upgrades_at_once_are_one(database_server: rig.DatabaseServer) -> None:
     dsn = database_server.empty()
     command = [sys.executable, "-c", "import sys; from kassa import migrate; migrate.upgrade(sys.argv[1])", dsn]
-    running = [subprocess.Popen(command, env=rig.clean_environment(), stderr=subprocess.PIPE) for _ in range(8)]  # noqa: S603 - ours
+    running = [subprocess.Popen(command, env=rig.clean_environment(), stderr=subprocess.PIPE) for _ in range(8)]
     for process in running:
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
@@ -76,7 +76,7 @@ def test_a_server_before_15_is_the_wrong_server() -> None:
 
 
 async def test_a_connection_can_be_asked_too(kassa_dsn: str) -> None:
-    import asyncpg  # noqa: PLC0415 - here only
+    import asyncpg
 
     connection = await asyncpg.connect(kassa_dsn)
     await migrate.check(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kassa.catalog.model import Channel, Offer, Page
 from kassa.kit.context import Context
@@ -30,12 +30,19 @@ class Source(Protocol):
         ...
 
 
+class Remembered(NamedTuple):
+    """A channel as it was read at `read_s` (seconds of the monotonic clock)."""
+
+    read_s: float
+    channel: Channel
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The port that bootstrap fills: the source of each channel, and what this process remembers of channels."""
 
     by_channel: Mapping[str, Source]
-    channels: dict[tuple[str, str], tuple[float, Channel]] = field(default_factory=dict)
+    channels: dict[tuple[str, str], Remembered] = field(default_factory=dict)
 
     def of(self, channel: Channel) -> Source:
         """The source of a channel's products."""

@@ -6,11 +6,10 @@ made and an open breaker are a clear no, because the neighbour saw nothing.
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote
 
 from kassa.kit.money import major_text
-from kassa.kit.neighbour import Answer, BreakerOpen, Neighbour, NoAnswer, NotSent, number
+from kassa.kit.neighbour import Answer, BreakerOpen, Neighbour, NoAnswer, NotSent, number, said
 from kassa.payments.model import Card, Payment, Refund, RefundVerdict, Verdict
 
 _CHARGE_S = 10.0
@@ -18,7 +17,6 @@ _ASK_S = 5.0
 _REFUND_S = 10.0
 _UNDECIDED = frozenset({408, 409, 425})
 _NO_ROUTE = frozenset({404, 405, 501})
-_LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){11,}")
 
 
 class CardService:
@@ -102,8 +100,3 @@ def _verdict(answer: Answer) -> Verdict:
         code = answer.text("error") or "payment_declined"
         return Verdict("declined", code=said(code), message=said(answer.text("message")))
     return Verdict("unknown", ask_in_s=0)
-
-
-def said(text: str | None) -> str | None:
-    """What a neighbour said, safe to keep: at most 300 characters, every run of 12 or more digits masked."""
-    return _LONG_NUMBER.sub("****", text)[:300] if text else None

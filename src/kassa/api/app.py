@@ -1,0 +1,110 @@
+"""The HTTP application: surfaces behind layers of plain ASGI, from the outside in.
+
+- frame: request id, safe headers, figures, access log, and the last word on what nobody caught
+- sandbox: everything under `/sandbox` leaves here, unchanged
+- CORS: only when browsers of other origins may call
+- rate: 429 before anything is claimed
+- body: 64 KiB, counted while it is read
+- doors: finds the handler, says errors in the words of the address
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp as StarletteApp
+
+from kassa.api import checkout, health, orders, pages
+from kassa.api.auth import Tokens
+from kassa.api.call import ROUTE, Desk
+from kassa.api.dialect import Dialect, Dialects
+from kassa.api.doors import Doors
+from kassa.api.frame import Frame
+from kassa.api.health import Watch
+from kassa.api.limits import BodyLimit, Proxies, RateLimit
+from kassa.api.options import ApiOptions, ASGIApp, Receive, Scope, Send
+from kassa.api.problems import Problems
+from kassa.api.streams import Closing
+from kassa.kit.context import Context
+
+_SURFACES: dict[str, tuple[APIRouter, ...]] = {"orders": orders.ROUTERS, "checkout": checkout.ROUTERS}
+_ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-Id"]
+_EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id"]
+
+
+class Api:
+    """The ASGI application. Whoever stops the process calls `close` first, so that live streams end in good time."""
+
+    def __init__(self, served: ASGIApp, closing: Closing) -> None:
+        self._served = served
+        self._closing = closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "http":
+            await self._served(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    def close(self) -> None:
+        """End live streams; requests are still served. A second time changes nothing."""
+        self._closing.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create_app(ctx: Context, options: ApiOptions) -> Api:
+    """Put the application together: the surfaces that `options` names, behind the layers of every request."""
+    tokens, proxies, closing = Tokens(options.tokens), Proxies(options.trusted_proxies), Closing()
+    dialects = _dialects()
+    routers = [router for name, of_surface in _SURFACES.items() if name in options.surfaces for router in of_surface]
+    routers += [health.router, *([pages.docs_router(options.surfaces)] if options.docs else [])]
+    inner: ASGIApp = Doors(Desk(ctx, tokens, closing, Watch(options, proxies)), routers, dialects)
+    inner = BodyLimit(inner)
+    if options.rate_limit is not None and options.rate_limit != "off":
+        inner = RateLimit(inner, options.rate_limit, tokens, dialects, proxies)
+    if options.cors_origins:
+        inner = _with_cors(inner, options)
+    if options.sandbox is not None:
+        inner = _Sandboxed(inner, options.sandbox)
+    return Api(Frame(inner, dialects), closing)
+
+
+def _dialects() -> Dialects:
+    # `/checkout` itself belongs to another contract than what is below it.
+    envelope: Dialect = orders.Envelope()
+    return Dialects({"/api/v1": Problems(), "/api": envelope, "/checkout/": checkout.Detail()}, otherwise=Problems())
+
+
+def _with_cors(inner: ASGIApp, options: ApiOptions) -> ASGIApp:
+    app: StarletteApp = CORSMiddleware(
+        inner,
+        allow_origins=list(options.cors_origins),
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=_ALLOWED_HEADERS,
+        expose_headers=_EXPOSED_HEADERS,
+        max_age=600,
+    )
+    return app
+
+
+class _Sandboxed:
+    """Hands everything under `/sandbox` to the sandbox as it came."""
+
+    def __init__(self, inner: ASGIApp, sandbox: ASGIApp) -> None:
+        self._inner = inner
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path == "/sandbox" or path.startswith("/sandbox/"):
+            scope[ROUTE] = "/sandbox"
+            await self._sandbox(scope, receive, send)
+        else:
+            await self._inner(scope, receive, send)

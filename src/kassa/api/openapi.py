@@ -1,0 +1,80 @@
+"""The OpenAPI documents: one for each contract, and one for all. What is committed under `docs/apis` is made here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from kassa.api import checkout, health, orders
+from kassa.api.describe import BODIES
+
+VERSION = "1"
+_REF = "#/components/schemas/{model}"
+
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": (
+        "A JWT signed with the shop's secret. The user is the claim `id`, else `sub`; `exp` is required; `role` is `user`, `staff` or "
+        "`admin`."
+    ),
+}
+_ABOUT = {
+    "orders": (
+        "Kassa: orders",
+        "Catalogue, cart, orders, delivery, live status. Amounts are exact JSON numbers in major units, times are UTC to the second.",
+    ),
+    "checkout": (
+        "Kassa: checkout",
+        "Items and a card in, a paid order out. Guests need no token. Amounts are exact JSON numbers in major units.",
+    ),
+    "all": ("Kassa", "Every contract that this process can serve."),
+}
+_ROUTERS: dict[str, tuple[APIRouter, ...]] = {"orders": orders.ROUTERS, "checkout": checkout.ROUTERS}
+CONTRACTS = (*_ROUTERS, "all")
+
+
+def document(contract: str, surfaces: Iterable[str] | None = None) -> dict[str, Any]:
+    """The document of `orders`, `checkout` or `all` (of all `surfaces`, where they are given). Raises `KeyError` for another name."""
+    title, about = _ABOUT[contract]
+    names = [contract] if contract != "all" else [name for name in _ROUTERS if surfaces is None or name in surfaces]
+    routers = [*(router for name in names for router in _ROUTERS[name]), health.router]
+    routes = [route for router in routers for route in router.routes]
+    made = get_openapi(title=title, version=VERSION, description=about, routes=routes)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= _bodies(made["paths"])
+    made["components"]["schemas"] = dict(sorted(schemas.items()))
+    made["components"]["securitySchemes"] = {"bearer": _BEARER}
+    made["servers"] = [{"url": "http://localhost:8000"}]
+    return made
+
+
+def write_all(folder: Path) -> None:
+    """Write every document to `folder`, as it is committed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for contract in CONTRACTS:
+        (folder / f"{contract}.json").write_text(text_of(contract), encoding="utf-8")
+
+
+def text_of(contract: str) -> str:
+    """A document as it stands in its file: indented, with a newline at the end."""
+    return json.dumps(document(contract), indent=2, ensure_ascii=False) + "\n"
+
+
+def _bodies(paths: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of request bodies, to which operations only point."""
+    names = [
+        content["schema"]["$ref"].rpartition("/")[2]
+        for path in paths.values()
+        for one in path.values()
+        for content in one.get("requestBody", {}).get("content", {}).values()
+    ]
+    _, definitions = models_json_schema([(BODIES[name], "validation") for name in names], ref_template=_REF)
+    return dict(definitions.get("$defs", {}))

@@ -1,0 +1,100 @@
+"""Server-sent events: a stream that is polled for, kept alive, and ended in good time.
+
+A poll is one short question to the database; between polls no connection is held. A stream ends when its token does, when the
+caller leaves, when the database is away or when the process stops: whoever resumes misses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from kassa.api import metrics
+from kassa.api.answers import Header
+from kassa.api.options import Receive, Scope, Send
+from kassa.kit.errors import Busy
+
+POLL_S = 0.8
+HEARTBEAT_S = 15.0
+HEARTBEAT = b": heartbeat\n\n"
+
+_HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Closing:
+    """Tells the streams of a process to end, those that are open and those that come."""
+
+    def __init__(self) -> None:
+        self._told: asyncio.Future[None] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """End every stream. A second time changes nothing."""
+        self._closed = True
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)
+
+    def told(self) -> asyncio.Future[None]:
+        """Done as soon as the process is closing."""
+        if self._told is None:
+            self._told = asyncio.get_running_loop().create_future()
+            if self._closed:
+                self._told.set_result(None)
+        return self._told
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that goes on: `first` at once, then whatever `news` brings, for at most `seconds`."""
+
+    first: bytes
+    news: Callable[[], Awaitable[bytes]]
+    seconds: float
+    closing: Closing
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until there is a reason to end."""
+        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        # A reader that waits for the next event gets a heartbeat at once: proxies hold headers back until a first byte comes.
+        await send(_part(self.first or HEARTBEAT))
+        leaving = asyncio.ensure_future(_until_gone(receive))
+        metrics.STREAMS.inc()
+        try:
+            await self._go_on(leaving, send)
+        except Busy:
+            pass
+        finally:
+            metrics.STREAMS.dec()
+            leaving.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _go_on(self, leaving: asyncio.Future[None], send: Send) -> None:
+        end = time.monotonic() + self.seconds
+        spoke = time.monotonic()
+        while (left := end - time.monotonic()) > 0:
+            ended, _ = await asyncio.wait(
+                {leaving, self.closing.told()}, timeout=min(POLL_S, left), return_when=asyncio.FIRST_COMPLETED
+            )
+            if ended:
+                return
+            part = await self.news()
+            if not part and time.monotonic() - spoke >= HEARTBEAT_S:
+                part = HEARTBEAT
+            if part:
+                await send(_part(part))
+                spoke = time.monotonic()
+
+
+def _part(body: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""Processes that die at every moment, and what must be true afterwards."""
