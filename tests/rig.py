@@ -440,6 +440,7 @@ def make_server(home: Path, dsn: str, settings: dict[str, Any]) -> Server:
         "HTTP_PORT": str(port),
         "PRODUCTION": "false",
         "JWT_SECRET": JWT_SECRET,
+        "DATABASE_POOL_SIZE": "6",  # many servers share one PostgreSQL here
         "KASSA_HOME": str(home),
         **given,
     }

@@ -22,7 +22,7 @@ from kassa.kit.context import Background, Context
 from kassa.kit.database import Database
 from kassa.kit.neighbour import Neighbour, new_session
 from kassa.kit.secrets import Keys
-from kassa.payments import Providers
+from kassa.payments import Provider, Providers
 from kassa.payments.providers import CardService, Cash, Links, Simulated
 from kassa.sandbox import create_sandbox
 from kassa.settings import Settings
@@ -72,7 +72,12 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
         )
         sandbox = None
         if not settings.production:
-            sandbox = create_sandbox(settings.kassa_home / "sandbox.db", public_url=settings.public_url)
+            sandbox = create_sandbox(
+                settings.kassa_home / "sandbox.db",
+                public_url=settings.public_url,
+                webhook_url=f"http://127.0.0.1:{settings.http_port}/api/v1/payments/webhook",
+                webhook_secret=settings.provider_webhook_secret,
+            )
             stack.push_async_callback(sandbox.stop)
         yield Kassa(ctx, create_app(ctx, _options(settings, sandbox)), settings.production)
 
@@ -83,7 +88,9 @@ def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, obj
     order = _neighbour("order", settings.order_service_url, session)
     payment = _neighbour("payment", settings.payment_service_url, session)
     links = _neighbour("link", _provider_url(settings), session)
-    providers = [Simulated(), Cash(), *([CardService(payment)] if payment else []), *([Links(links)] if links else [])]
+    providers: list[Provider] = [Simulated(), Cash()]
+    providers += [CardService(payment)] if payment else []
+    providers += [Links(links)] if links else []
     shop: Source = ProductService(product) if product else OwnSource(counted=inventory is None)
     return {
         Sources: Sources({SHOP: shop}),
@@ -130,6 +137,7 @@ def _options(settings: Settings, sandbox: ASGIApp | None) -> ApiOptions:
         rate_limit=settings.rate_limit,
         trusted_proxies=settings.trusted_proxies,
         cors_origins=settings.cors_origins,
+        provider_webhook_secret=settings.provider_webhook_secret,
         metrics_token=settings.metrics_token,
         sandbox=sandbox,
     )

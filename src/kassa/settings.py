@@ -281,6 +281,8 @@ def _development_secrets(read: Settings) -> dict[str, Any]:
     if not read.kassa_secret:
         text = kept_secret(read.kassa_home, "kassa_secret", lambda: base64.b64encode(secrets.token_bytes(32)).decode())
         made["kassa_secret"] = base64.b64decode(text)
+    if not read.provider_webhook_secret:
+        made["provider_webhook_secret"] = kept_secret(read.kassa_home, "provider_webhook_secret", lambda: secrets.token_urlsafe(32))
     return made
 
 

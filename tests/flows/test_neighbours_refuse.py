@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.contracts.checkout.journeys import (
     Json,
     Shop,
@@ -112,9 +111,7 @@ def test_a_refused_order_means_stock_and_money_go_back(street: Street) -> None:
 
 @pytest.mark.parametrize(("service", "act"), [("inventory", "deduct"), ("order", "create")])
 @pytest.mark.parametrize("behaviour", ["book_then_500", "book_then_cut"])
-def test_an_act_that_was_done_in_silence_is_not_done_twice(
-    street: Street, service: str, act: str, behaviour: str
-) -> None:
+def test_an_act_that_was_done_in_silence_is_not_done_twice(street: Street, service: str, act: str, behaviour: str) -> None:
     street.sandbox.script(service, act, behaviour)
     answer, end = street.buy()
     assert end["status"] in {"completed", "parked"}, answer.text

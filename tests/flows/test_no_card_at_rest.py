@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import pytest
-
 from tests.contracts.checkout.journeys import (
     FINAL,
     Json,
@@ -329,5 +328,10 @@ def test_the_search_finds_a_card_in_any_clothes() -> None:
         assert canaries.found_in(text.encode()) == [card], text
     for text in (f'"card_cvv":"{CVV}"', f"cvv={CVV}", f"code {CVV}\n"):
         assert canaries.found_in(text.encode()) == ["the security code"], text
-    for innocent in ("2026-01-01 00:00:00.0847+00", "0198c0de-0847-7000-8000-000000000000", "10847", card[:6] + "******" + card[-4:]):
+    for innocent in (
+        "2026-01-01 00:00:00.0847+00",
+        "0198c0de-0847-7000-8000-000000000000",
+        "10847",
+        card[:6] + "******" + card[-4:],
+    ):
         assert canaries.found_in(innocent.encode()) == [], innocent

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import pytest
-
 from tests.contracts.checkout.journeys import (
     Json,
     Shop,
@@ -56,11 +55,7 @@ class Told:
 
     def asked(self, act: str) -> list[str]:
         """The keys of this checkout's calls of one act."""
-        return [
-            call["key"]
-            for call in self.book["calls"]
-            if call["act"] == act and call["key"].startswith(id_of(self.answer))
-        ]
+        return [call["key"] for call in self.book["calls"] if call["act"] == act and call["key"].startswith(id_of(self.answer))]
 
 
 def tell(shop: Shop, sandbox: Sandbox, form: Json) -> Told:
@@ -88,8 +83,8 @@ SILENCES: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def stories(start_kassa: StartKassa, start_sandbox: StartSandbox) -> dict[str, Told]:
-    """One buyer per silence, plus a slow no and a service that cannot be asked, all at the same time."""
+def _waits(start_kassa: StartKassa, start_sandbox: StartSandbox, town: Town) -> tuple[dict[str, Told], Cancelled]:
+    """One buyer per silence, a slow no, a service that cannot be asked, and one who cancels: all at the same time."""
     sandbox, mute = start_sandbox(), start_sandbox()
     shop = start_kassa(PAYMENT_SERVICE_URL=f"{sandbox.url}/sandbox/payment")
     beside = start_kassa(PAYMENT_SERVICE_URL=f"{mute.url}/sandbox/payment")
@@ -99,11 +94,11 @@ def stories(start_kassa: StartKassa, start_sandbox: StartSandbox) -> dict[str, T
         sandbox.script("payment", "process", behaviour, match={"customer_email": form["customer_email"]}, **options)
         plans[name] = (shop, sandbox, form)
 
-    for name, options in SILENCES.items():
-        plan(name, shop, sandbox, order_form(), name, **options)
-    plan("a slow no", shop, sandbox, order_form(line("prod_008", 1)), "decline", seconds=12)
     mute.script("payment", "by_key", "no_route", times=50)
     plan("mute", beside, mute, order_form(line("prod_few", 2)), "book_then_cut")
+    plan("a slow no", shop, sandbox, order_form(line("prod_008", 1)), "decline", seconds=12)
+    for name, options in SILENCES.items():
+        plan(name, shop, sandbox, order_form(), name, **options)
 
     def at_its_time(place: int, name: str) -> Told:
         time.sleep(place * 0.3)
@@ -112,10 +107,21 @@ def stories(start_kassa: StartKassa, start_sandbox: StartSandbox) -> dict[str, T
         return tell(*plans[name])
 
     names = list(plans)
-    found = at_once([lambda place=place, name=name: at_its_time(place, name) for place, name in enumerate(names)])  # type: ignore[misc]
+    buyers: list[Any] = [lambda place=place, name=name: at_its_time(place, name) for place, name in enumerate(names)]
+    *found, cancelled = at_once([*buyers, lambda: cancel_in_the_dark(town)])
     assert stock_of(shop, "prod_008") == 1000, "a slow no gives the stock back"
     assert stock_of(beside, "prod_few") == 3, "what may be paid stays reserved"
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, found, strict=True)), cancelled
+
+
+@pytest.fixture(scope="module")
+def stories(_waits: tuple[dict[str, Told], Cancelled]) -> dict[str, Told]:
+    return _waits[0]
+
+
+@pytest.fixture(scope="module")
+def cancelled(_waits: tuple[dict[str, Told], Cancelled]) -> Cancelled:
+    return _waits[1]
 
 
 @pytest.mark.parametrize("silence", SILENCES)
@@ -180,24 +186,39 @@ def town(start_kassa: StartKassa) -> Iterator[Town]:
     neighbours.stop()
 
 
-def test_a_yes_after_we_gave_up_is_refunded(town: Town) -> None:
-    """The buyer cancels while nobody knows whether the money moved (ruling 14); the late yes goes back by itself."""
+@dataclass(frozen=True)
+class Cancelled:
+    """A buyer who cancels while nobody knows whether the money moved (ruling 14)."""
+
+    checkout_id: str
+    meanwhile: Json
+    answer: httpx2.Response
+    refunded: bool
+    end: Json
+    order: Json
+
+
+def cancel_in_the_dark(town: Town) -> Cancelled:
     form = order_form()
     town.neighbours.for_buyer(form["customer_email"], process=thinks(15), by_key=[says(202)] * 3 + [HONEST])
     with visitor(town.shop, town.shop.token(someone_signed_in())) as buyer:
-        answer = buy(buyer, form)
-        assert answer.status_code == 202, answer.text
+        checkout_id = id_of(buy(buyer, form))
         (order,) = buyer.get("/api/orders").json()["data"]["orders"]
-        assert (order["status"], order["paymentStatus"]) == ("pending", "pending")
-        cancelled = buyer.put(f"/api/orders/{order['id']}/status", json={"status": "cancelled"})
-        assert cancelled.status_code == 200, cancelled.text
-        checkout_id = id_of(answer)
-        until(lambda: town.neighbours.done(checkout_id, "refund"), 20, "the late yes is refunded")
-        assert the_end(buyer, checkout_id)["status"] == "failed"
+        answer = buyer.put(f"/api/orders/{order['id']}/status", json={"status": "cancelled"})
+        refunded = until(lambda: town.neighbours.done(checkout_id, "refund"), 20, "the late yes is refunded") == 1
+        end = the_end(buyer, checkout_id)
         seen = buyer.get(f"/api/orders/{order['id']}").json()["data"]
-    assert seen["status"] == "cancelled"
-    assert town.neighbours.net(checkout_id) == 0
-    assert town.neighbours.done(checkout_id, "create") == 0
+    return Cancelled(checkout_id, order, answer, refunded, end, seen)
+
+
+def test_a_yes_after_we_gave_up_is_refunded(cancelled: Cancelled, town: Town) -> None:
+    assert (cancelled.meanwhile["status"], cancelled.meanwhile["paymentStatus"]) == ("pending", "pending")
+    assert cancelled.answer.status_code == 200, cancelled.answer.text
+    assert cancelled.refunded
+    assert cancelled.end["status"] == "failed"
+    assert cancelled.order["status"] == "cancelled"
+    assert town.neighbours.net(cancelled.checkout_id) == 0
+    assert town.neighbours.done(cancelled.checkout_id, "create") == 0
 
 
 # A crash

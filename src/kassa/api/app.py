@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp as StarletteApp
 
-from kassa.api import checkout, health, orders, pages
+from kassa.api import checkout, health, orders, pages, payments
 from kassa.api.auth import Tokens
 from kassa.api.call import ROUTE, Desk
 from kassa.api.dialect import Dialect, Dialects
@@ -64,6 +64,8 @@ def create_app(ctx: Context, options: ApiOptions) -> Api:
     tokens, proxies, closing = Tokens(options.tokens), Proxies(options.trusted_proxies), Closing()
     dialects = _dialects()
     routers = [router for name, of_surface in _SURFACES.items() if name in options.surfaces for router in of_surface]
+    if options.provider_webhook_secret:
+        routers.append(payments.provider_router(options.provider_webhook_secret))
     routers += [health.router, *([pages.docs_router(options.surfaces)] if options.docs else [])]
     inner: ASGIApp = Doors(Desk(ctx, tokens, closing, Watch(options, proxies)), routers, dialects)
     inner = BodyLimit(inner)

@@ -89,6 +89,7 @@ class Watch:
         self.metrics_token = options.metrics_token
 
 
+@router.head("/health", response_model=None, include_in_schema=False)
 @router.get(
     "/health",
     response_model=None,
@@ -100,6 +101,7 @@ async def health(_call: Call) -> Answer:
     return _ALIVE
 
 
+@router.head("/ready", response_model=None, include_in_schema=False)
 @router.get(
     "/ready",
     response_model=None,

@@ -22,14 +22,14 @@ _BEARER = {
     "scheme": "bearer",
     "bearerFormat": "JWT",
     "description": (
-        "A JWT signed with the shop's secret. The user is the claim `id`, else `sub`; `exp` is required; `role` is `user`, `staff` or "
-        "`admin`."
+        "A JWT signed with the shop's secret. The user is the claim `id`, else `sub`; `exp` is required; "
+        "`role` is `user`, `staff` or `admin`."
     ),
 }
 _ABOUT = {
     "orders": (
         "Kassa: orders",
-        "Catalogue, cart, orders, delivery, live status. Amounts are exact JSON numbers in major units, times are UTC to the second.",
+        "Catalogue, cart, orders, delivery, live status. Amounts are exact JSON numbers in major units, times are UTC.",
     ),
     "checkout": (
         "Kassa: checkout",
@@ -42,7 +42,7 @@ CONTRACTS = (*_ROUTERS, "all")
 
 
 def document(contract: str, surfaces: Iterable[str] | None = None) -> dict[str, Any]:
-    """The document of `orders`, `checkout` or `all` (of all `surfaces`, where they are given). Raises `KeyError` for another name."""
+    """The document of `orders`, `checkout` or `all` (of `surfaces`, where they are given). Raises `KeyError` for another name."""
     title, about = _ABOUT[contract]
     names = [contract] if contract != "all" else [name for name in _ROUTERS if surfaces is None or name in surfaces]
     routers = [*(router for name in names for router in _ROUTERS[name]), health.router]

@@ -30,8 +30,9 @@ class ApiOptions:
     `surfaces`: which contracts are served (`orders`, `checkout`). `schema_is_current`: asked by `/ready`. `docs`: serve
     `/docs`, `/redoc` and the OpenAPI documents. `rate_limit`: None, `off`, or a rate such as `100/second`, per caller.
     `trusted_proxies`: addresses or networks whose `X-Forwarded-For` is believed. `cors_origins`: origins of browsers that may
-    call, none by default. `metrics_token`: bearer for `/metrics` from elsewhere than loopback. `sandbox`: gets everything
-    under `/sandbox`, the scope unchanged.
+    call, none by default. `provider_webhook_secret`: signs what a link provider reports; no report is taken without it.
+    `metrics_token`: bearer for `/metrics` from elsewhere than loopback. `sandbox`: gets everything under `/sandbox`, the scope
+    unchanged.
     """
 
     surfaces: frozenset[str]
@@ -42,4 +43,5 @@ class ApiOptions:
     trusted_proxies: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     metrics_token: str | None = field(default=None, repr=False)
+    provider_webhook_secret: str | None = field(default=None, repr=False)
     sandbox: ASGIApp | None = None

@@ -12,6 +12,8 @@ from kassa.kit import once
 from kassa.kit.context import Context
 
 _LOOK_S = 0.05
+_ABANDONED_S = 6.0
+"""An order's first answer waits 3 s for a link at most; a key that is older and has no answer has lost its owner."""
 
 
 async def repeat(ctx: Context, key: once.Key, render: RenderOrder) -> Replayed | Placed | None:
@@ -39,7 +41,7 @@ async def wait_for_answer(ctx: Context, key: once.Key, found: once.Found) -> Rep
 
 
 async def _take_over(ctx: Context, key: once.Key, found: once.Found, render: RenderOrder) -> Placed:
-    abandoned = found.subject is not None and found.age_s > once.DEAD_AFTER_S
+    abandoned = found.subject is not None and found.age_s > _ABANDONED_S
     order = await orders.find(ctx.db, key.merchant_id, uuid.UUID(found.subject)) if abandoned and found.subject else None
     if order is None:
         raise once.InProgress

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kassa.checkout import store
 from kassa.checkout.held import Held
-from kassa.checkout.model import MOVES, STOCK, Refusal
+from kassa.checkout.model import MOVES, STOCK, Checkout, Refusal, Step
 from kassa.kit.database import Tx
 
 
@@ -36,9 +37,27 @@ async def advance(
     )
     if when.lease == "renew":
         held.leased_at = before
-    if written and when.in_s is not None:
-        steps = await store.steps_of(tx, held.checkout.merchant_id, held.checkout.checkout_id)
-        held.steps = {step.step: step for step in steps}
+    held.steps = _noted(held.steps, written, held.checkout)
+
+
+def _noted(steps: Mapping[str, Step], notes: Sequence[store.Note], checkout: Checkout) -> dict[str, Step]:
+    """The journal after `notes`, as `store.advance` has just written it: it need not be read again."""
+    at, after = checkout.read_at, dict(steps)
+    for note in notes:
+        old = after.get(note.step) or Step(
+            note.step, list(checkout.acts).index(note.step), note.status, None, 0, None, 0, None, at, at
+        )
+        after[note.step] = replace(
+            old,
+            status=note.status,
+            ref=note.ref or old.ref,
+            sends=old.sends + note.sent,
+            first_sent_at=old.first_sent_at or (at if note.sent else None),
+            undos=old.undos + note.undo,
+            undo_since=old.undo_since or (at if note.undo else None),
+            updated_at=at,
+        )
+    return dict(sorted(after.items(), key=lambda each: each[1].position))
 
 
 def check_move(before: str, after: str) -> None:

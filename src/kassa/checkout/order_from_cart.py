@@ -165,8 +165,10 @@ async def _existing(ctx: Context, wish: CartWish, cart: carts.Cart) -> Placed | 
     if cart.lines:
         return None
     taken = await store.taken_by(ctx.db, cart.merchant_id, cart.cart_id, cart.version - 1)
-    if wish.version is None and taken is not None and taken.recent and taken.status != "undone":
-        return await _same(ctx, wish, taken)
+    if wish.version is None and taken is not None and taken.recent:
+        same = await _same(ctx, wish, taken)
+        if same.order.status != "cancelled":
+            return same
     raise CartEmpty
 
 

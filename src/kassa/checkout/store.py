@@ -205,7 +205,6 @@ class CartTaken:
 
     order_id: uuid.UUID
     asked: bytes
-    status: str
     recent: bool
 
 
@@ -213,7 +212,7 @@ async def taken_by(reader: Reader, merchant_id: str, cart_id: uuid.UUID, version
     """The checkout that a cart version became, or None. Recent means within 10 minutes."""
     row = await reader.row(
         """
-        SELECT order_id, asked, status, created_at > kassa_now() - interval '10 minutes' AS recent FROM checkouts
+        SELECT order_id, asked, created_at > kassa_now() - interval '10 minutes' AS recent FROM checkouts
          WHERE merchant_id = $1 AND cart_id = $2 AND cart_version = $3
         """,
         merchant_id, cart_id, version,

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from kassa.cli import process
-from kassa.cli.show import CommandError
+from kassa.cli.show import CommandError, people
 from kassa.cli.welcome import welcome
 from kassa.cli.where import development
 from kassa.kit import embedded
@@ -58,6 +58,7 @@ def dev(
             return await _live(ready, server, listener, stop, began)
 
         code = process.run(work)
+    people().print("Stopped. Your data are kept; `kassa dev` goes on from here.", soft_wrap=True)
     raise typer.Exit(code)
 
 

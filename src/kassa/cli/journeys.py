@@ -157,7 +157,11 @@ class Buyer:
             "items": [{"product_id": product["id"], "quantity": self.luck.randint(1, 2)} for product in chosen],
         }
         key = str(uuid.UUID(int=self.luck.getrandbits(128), version=4))
-        answer = await self._call("guest checkout", "POST", "/checkout/process", body, {"Idempotency-Key": key}, signed=False)
+        try:
+            answer = await self._call("guest checkout", "POST", "/checkout/process", body, {"Idempotency-Key": key}, signed=False)
+        except _Stopped:
+            self.tally.outcomes["guest refused"] += 1
+            return
         self.tally.outcomes["orders placed"] += 1
         self.tally.outcomes["paid" if answer["status"] == "completed" else "not finished"] += 1
 

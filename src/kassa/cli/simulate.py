@@ -72,7 +72,8 @@ async def _send(settings: Settings, url: str, buyers: int, at_once: int, seed: i
 
     expires = int(time.time()) + 24 * 3600
     columns = (TextColumn("buyers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=progress(), transient=True) as bar:
+    screen = progress()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("buyers", total=buyers)
         return await send_buyers(
             url,

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -21,6 +24,8 @@ from kassa.kit import crash
 from kassa.kit.errors import Busy, Unknown
 
 Row = asyncpg.Record
+ACQUIRE_S = 10.0
+log = logging.getLogger("kassa.database")
 _open: ContextVar[str | None] = ContextVar("kassa_open_transaction", default=None)
 
 _LOST = (
@@ -161,10 +166,8 @@ class Database:
                 raise
             await _commit(connection)
             crash.reach(name, "after_commit")
-        except _LOST as error:
-            raise DatabaseAway from error
-        except _TRY_AGAIN as error:
-            raise DatabaseAway("The database is busy; try again.") from error
+        except (*_LOST, *_TRY_AGAIN) as error:
+            raise _away(name, error) from error
         finally:
             _open.reset(token)
             await self._release(connection)
@@ -205,18 +208,23 @@ class Database:
         connection = await self._acquire()
         try:
             yield Tx(connection, self)
-        except _LOST as error:
-            raise DatabaseAway from error
-        except _TRY_AGAIN as error:
-            raise DatabaseAway("The database is busy; try again.") from error
+        except (*_LOST, *_TRY_AGAIN) as error:
+            raise _away("one statement", error) from error
         finally:
             await self._release(connection)
 
     async def _acquire(self) -> Any:
-        try:
-            return await self._pool.acquire(timeout=10)
-        except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps a connection from us, nothing was written
-            raise DatabaseAway from error
+        """A connection, waited for at most 10 s; a server that has none left is asked again until then."""
+        until = time.monotonic() + ACQUIRE_S
+        while True:
+            try:
+                return await self._pool.acquire(timeout=max(0.1, until - time.monotonic()))
+            except asyncpg.TooManyConnectionsError as error:
+                if time.monotonic() >= until:
+                    raise _away("taking a connection", error) from error
+                await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - so that waiting processes do not knock together
+            except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps it from us, nothing was written
+                raise _away("taking a connection", error) from error
 
     async def _release(self, connection: Any) -> None:
         with contextlib.suppress(*_LOST):
@@ -230,6 +238,12 @@ Reader = Database | Tx
 def placeholders(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     """Turn rows into `width` columns, for `unnest($1, $2, …)`: a hundred lines travel as one statement."""
     return [[row[i] for row in rows] for i in range(width)]
+
+
+def _away(where: str, error: BaseException) -> DatabaseAway:
+    # The class tells an operator what it was; the text could hold a value of a row.
+    log.warning("database: %s: %s", where, type(error).__name__)
+    return DatabaseAway("The database is busy; try again.") if isinstance(error, _TRY_AGAIN) else DatabaseAway()
 
 
 async def _commit(connection: Any) -> None:
@@ -252,6 +266,12 @@ async def _prepare(connection: Any) -> None:
         format="binary",
         encoder=lambda value: b"\x01" + orjson.dumps(value),
         decoder=lambda raw: orjson.loads(raw[1:]),
+    )
+
+
+    # `json`, unlike `jsonb`, keeps the members in the order in which they were sent.
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
     )
 
 

@@ -6,7 +6,7 @@ from kassa.payments.provider import Provider, Providers
 from kassa.payments.refund import RefundTaken, begin_refund, conclude_refund, due_refunds, note_refund_done, send_refund
 from kassa.payments.resolve import ask
 from kassa.payments.settle import settle
-from kassa.payments.store import find, note_late_look, refunds_of
+from kassa.payments.store import find, find_anywhere, note_late_look, refunds_of
 from kassa.payments.take import note_sending, take
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "conclude_refund",
     "due_refunds",
     "find",
+    "find_anywhere",
     "note_late_look",
     "note_refund_done",
     "note_sending",

@@ -68,6 +68,11 @@ def shown_status(status: str) -> str:
     return _SHOWN[status][2]
 
 
+def shown_name(status: str) -> str:
+    """What merchants and providers are shown of a payment: `PAYMENT_PENDING`, `PAYMENT_FINISHED` …"""
+    return _SHOWN[status][1]
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """A card for the length of one request. Its number and code have no place in any text this object shows."""

@@ -6,7 +6,10 @@ refund (a cancelled order, money that came late) never fails: after 24 h a perso
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
+from typing import Any
 
 from kassa.events import Event, record
 from kassa.kit.context import Context
@@ -25,8 +28,6 @@ MINUTELY_S = 60
 SLOWLY_S = 900
 SLOW_AFTER = timedelta(hours=1)
 PARK_AFTER = timedelta(hours=24)
-CALL_S = 10
-"""The longest call to a provider, in seconds: the lease of a refund outlives it."""
 
 
 class NotRefundable(Refused):
@@ -71,15 +72,26 @@ async def send_refund(ctx: Context, refund: Refund) -> Refund:
 
     Called twice, or by two at once: one of them sends, under the refund's own key; `RefundTaken` for the other.
     """
-    held = await store.claim_refund(ctx.db, refund, ctx.lease_s + CALL_S)
+    held = await store.claim_refund(ctx.db, refund, ctx.lease_s)
     if held is None:
         raise RefundTaken
     payment = await store.find(ctx.db, held.merchant_id, held.payment_id)
     if payment is None:
         raise NotRefundable
-    verdict = await ctx.port(Providers).of(payment).refund(payment, held)
+    verdict = await _keep_lease(ctx, held, ctx.port(Providers).of(payment).refund(payment, held))
     async with ctx.db.transaction("payments.refund") as tx:
         return await conclude_refund(tx, payment, held, verdict)
+
+
+async def _keep_lease(ctx: Context, held: Refund, call: Coroutine[Any, Any, RefundVerdict]) -> RefundVerdict:
+    """Await `call` and hold the lease meanwhile: it is short, so that a refund whose sender died is soon sent again."""
+    task = asyncio.ensure_future(call)
+    try:
+        while not (await asyncio.wait({task}, timeout=ctx.lease_s / 3))[0]:
+            await store.renew_refund(ctx.db, held, ctx.lease_s)
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def conclude_refund(tx: Tx, payment: Payment, refund: Refund, verdict: RefundVerdict) -> Refund:

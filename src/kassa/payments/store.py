@@ -62,6 +62,12 @@ async def find(reader: Reader, merchant_id: str, payment_id: uuid.UUID) -> Payme
     return _payment(row) if row else None
 
 
+async def find_anywhere(reader: Reader, payment_id: uuid.UUID) -> Payment | None:
+    """One payment by its id alone: a plain read for inbound reports; whatever follows names the merchant."""
+    row = await reader.row(f"SELECT {_COLUMNS} FROM payments WHERE payment_id = $1", payment_id)
+    return _payment(row) if row else None
+
+
 async def lock(tx: Tx, merchant_id: str, payment_id: uuid.UUID) -> Payment:
     """One payment under its row lock. Raises `PaymentMissing`."""
     row = await tx.row(
@@ -166,6 +172,17 @@ async def claim_refund(db: Database, refund: Refund, lease_s: float) -> Refund |
         refund.merchant_id, refund.refund_id, lease_s,
     )  # fmt: skip
     return _refund(row) if row else None
+
+
+async def renew_refund(db: Database, refund: Refund, lease_s: float) -> None:
+    """Hold the lease of a refund for longer, if it is still ours."""
+    await db.execute(
+        """
+        UPDATE refunds SET lease_until = now() + make_interval(secs => $4)
+         WHERE merchant_id = $1 AND refund_id = $2 AND lease_version = $3
+        """,
+        refund.merchant_id, refund.refund_id, refund.lease_version, lease_s,
+    )  # fmt: skip
 
 
 async def write_refund_verdict(

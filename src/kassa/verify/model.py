@@ -36,8 +36,8 @@ async def ask(reader: Reader, question: Question) -> list[Breach]:
     """The breaches that `question` finds: the first 50, and one more that counts the rest."""
     rows = await reader.rows(
         f"""
-        SELECT merchant_id, subject, detail, count(*) OVER () AS found
-          FROM ({question.sql}) AS wrong (merchant_id, subject, detail)
+        WITH wrong (merchant_id, subject, detail) AS MATERIALIZED ({question.sql})
+        SELECT merchant_id, subject, detail, count(*) OVER () AS found FROM wrong
          ORDER BY merchant_id, subject, detail LIMIT {SHOWN}
         """,
         *question.args,

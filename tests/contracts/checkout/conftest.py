@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,24 @@ if TYPE_CHECKING:
     from tests.conftest import StartKassa
 
 
+@contextlib.contextmanager
+def _settled(start_kassa: StartKassa) -> Iterator[Town]:
+    neighbours = Neighbours()
+    server = start_kassa(**neighbours.settings())
+    yield Town(server, neighbours)
+    neighbours.stop()
+    assert server.alive(), server.log_text()[-4000:]
+
+
 @pytest.fixture(scope="module")
 def town(start_kassa: StartKassa) -> Iterator[Town]:
     """A Kassa with payment, inventory and order services."""
-    neighbours = Neighbours()
-    yield Town(start_kassa(**neighbours.settings()), neighbours)
-    neighbours.stop()
+    with _settled(start_kassa) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def another_town(start_kassa: StartKassa) -> Iterator[Town]:
+    """A second one, for a story that its neighbours' other buyers would notice."""
+    with _settled(start_kassa) as one:
+        yield one

@@ -9,6 +9,7 @@ same time against one Kassa. Everything that arrives is written down: card, head
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -147,11 +148,7 @@ class Neighbours:
 
     def calls(self, checkout_id: str, *acts: Act) -> list[Call]:
         """What arrived for one checkout, in order; all acts, or these."""
-        return [
-            call
-            for call in list(self._calls)
-            if call.checkout_id == checkout_id and (not acts or call.act in acts)
-        ]
+        return [call for call in list(self._calls) if call.checkout_id == checkout_id and (not acts or call.act in acts)]
 
     def acts(self, checkout_id: str) -> list[str]:
         return [call.act for call in self.calls(checkout_id)]
@@ -220,10 +217,8 @@ class Neighbours:
 
     def _next_reaction(self, call: Call) -> Reaction:
         if call.act in {"process", "create"}:
-            try:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
                 self._buyers.setdefault(call.checkout_id, call.body["customer_email"])
-            except (ValueError, KeyError, TypeError):
-                pass
         plan = self._plans.get(self._buyers.get(call.checkout_id, ""), {})
         told = plan.get(call.act)
         if not told:

@@ -73,9 +73,7 @@ def test_what_is_not_an_object_of_json_is_malformed(server: Shop, body: bytes) -
 
 
 @pytest.mark.parametrize("place", ["", "payment_method.", "items.0."])
-@pytest.mark.parametrize(
-    "name", ["total", "status", "amount", "user_id", "merchant_id", "discount", "_", "x" * 40, "Price"]
-)
+@pytest.mark.parametrize("name", ["total", "status", "amount", "user_id", "merchant_id", "discount", "_", "x" * 40, "Price"])
 def test_an_unknown_member_is_refused_and_named(server: Shop, place: str, name: str) -> None:
     found = refused_as_malformed(server, changed(canary_form(), f"{place}{name}", 1))
     steps_to = [int(part) if part.isdigit() else part for part in place.split(".") if part]
@@ -88,9 +86,7 @@ def test_an_unknown_member_is_refused_and_named(server: Shop, place: str, name: 
     [CARD, "x" * 41, "card1", "card-number", "<script>", "größe", "", " ", "a b", "0847", "a\u0000b", "💳"],
     ids=repr,
 )
-def test_an_unknown_member_whose_name_may_be_a_secret_is_shown_as_a_question_mark(
-    server: Shop, place: str, name: str
-) -> None:
+def test_an_unknown_member_whose_name_may_be_a_secret_is_shown_as_a_question_mark(server: Shop, place: str, name: str) -> None:
     with visitor(server) as guest:
         answer = buy(guest, changed(canary_form(), f"{place}{name}", "whatever.was.sent"))
     (entry,) = malformed(answer)
@@ -136,20 +132,25 @@ def _loc(path: str) -> list[Any]:
     return ["body", *(int(part) if part.isdigit() else part for part in path.split("."))]
 
 
+def wide(text: str) -> str:
+    """The same digits in their full-width form, which Python too calls digits."""
+    return "".join(chr(ord(each) + 0xFEE0) if each.isdigit() else each for each in text)
+
+
 def wrong_values() -> list[tuple[str, Any]]:
     """Every value that section 7 (or a rule of section 2) refuses, with its place."""
     table: dict[str, list[Any]] = {
         "payment_method.type": ["paypal", "", "CREDIT_CARD", "credit_card ", None, 1],
         "payment_method.card_number": [
             "abcdefghijklmnop", "53092718460", "53092718460355125309", "", " ", "5309x27184603551", None,
-            5309271846035512, ["5309271846035512"], "５３０９２７１８４６０３５５１２", "5309_2718_4603_5512", "5309.2718.4603.5512",
+            5309271846035512, ["5309271846035512"], wide(CARD), "5309_2718_4603_5512", "5309.2718.4603.5512",
             "٤١١١١١١١١١١١١١١١", "5309271846035512\n", "5309271846035512\u0000", "5309271846035512; DROP TABLE",
         ],
         "payment_method.card_expiry": [
             "13/25", "1225", "12/2025", "00/25", "1/25", "12-25", "12/2", "", " 12/25", "12/25 ", "12/25\n", "ab/cd", None,
-            1225, "１２/２５",
+            1225, wide("12/25"),
         ],
-        "payment_method.card_cvv": ["12", "12345", "abc", 847, 123, "", "08 7", "0847\n", None, "１２３", "-12", "1e3"],
+        "payment_method.card_cvv": ["12", "12345", "abc", 847, 123, "", "08 7", "0847\n", None, wide("123"), "-12", "1e3"],
         "customer_email": [
             "canary.bird.example.com", "canary bird@example.com", "canary@bird@example.com", "@example.com", "canary@",
             "", "@", " canary@example.com", "canary@example.com ", "canary@exa\tmple.com", "canary@example.com\n",

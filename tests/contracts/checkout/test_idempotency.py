@@ -92,9 +92,7 @@ def test_without_a_key_every_post_is_a_purchase_of_its_own(server: Shop) -> None
         ("payment_method.type", "debit_card"),
     ],
 )
-def test_another_body_under_the_same_key_is_refused_and_nothing_happens(
-    server: Shop, path: str, value: Any
-) -> None:
+def test_another_body_under_the_same_key_is_refused_and_nothing_happens(server: Shop, path: str, value: Any) -> None:
     token, key, form = server.token(someone_signed_in()), a_key(), order_form()
     with visitor(server, token) as client:
         first = buy(client, form, key)

@@ -46,9 +46,7 @@ def rush(shop: Shop, forms: list[Json], headers: dict[str, str] | None = None) -
 
     async def run() -> list[httpx2.Response]:
         async with crowd(shop) as client:
-            posts = [
-                client.post("/checkout/process", content=json.dumps(form).encode(), headers=headers) for form in forms
-            ]
+            posts = [client.post("/checkout/process", content=json.dumps(form).encode(), headers=headers) for form in forms]
             return list(await asyncio.gather(*posts))
 
     return asyncio.run(run())
@@ -56,9 +54,7 @@ def rush(shop: Shop, forms: list[Json], headers: dict[str, str] | None = None) -
 
 def words(answers: list[httpx2.Response]) -> Counter[str]:
     """How often each outcome was answered."""
-    return Counter(
-        "completed" if answer.status_code == 200 else str(answer.json()["detail"]["error"]) for answer in answers
-    )
+    return Counter("completed" if answer.status_code == 200 else str(answer.json()["detail"]["error"]) for answer in answers)
 
 
 def test_the_last_poster_is_sold_once_to_two_hundred_guests(shop: Shop) -> None:

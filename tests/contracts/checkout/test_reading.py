@@ -44,9 +44,7 @@ def test_a_buyers_checkout_is_read_by_staff(server: Shop, a_buyers_checkout: tup
 
 
 @pytest.mark.parametrize("role", [None, "user", "owner", "STAFF"])
-def test_a_buyers_checkout_is_not_there_for_another(
-    server: Shop, a_buyers_checkout: tuple[int, str], role: str | None
-) -> None:
+def test_a_buyers_checkout_is_not_there_for_another(server: Shop, a_buyers_checkout: tuple[int, str], role: str | None) -> None:
     with visitor(server, server.token(someone_signed_in(), role)) as stranger:
         problem(stranger.get(f"/checkout/{a_buyers_checkout[1]}"), 404, "Not found")
 

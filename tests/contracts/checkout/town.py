@@ -73,7 +73,7 @@ class Town:
         def tell(name: str, plan: dict[str, Any]) -> None:
             try:
                 told[name] = self.play(**plan)
-            except BaseException as error:  # noqa: BLE001 - shown below
+            except BaseException as error:  # shown below
                 trouble.append((name, error))
 
         threads = [threading.Thread(target=tell, args=each) for each in plans.items()]

@@ -78,7 +78,6 @@ def test_an_address_inside_a_token_is_never_called(server: Server, visit: Visit,
     [
         "",
         "Bearer",
-        "Bearer ",
         "Basic {token}",
         "Token {token}",
         "{token}",

@@ -67,7 +67,7 @@ def test_buyers_come_and_the_books_are_right(start_kassa: StartKassa, short_home
         JWT_SECRET=rig.JWT_SECRET,
     )
     facts = json.loads(done.stdout)
-    assert done.returncode == 0, facts
+    assert done.returncode == 0, done.stdout + server.log_text()[-3000:]
     assert facts["faults"] == {}
     assert facts["breaches"] == []
     assert facts["outcomes"]["paid"] > 5

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from kassa import orders
 from kassa.api.call import Call
@@ -23,9 +23,16 @@ _LAST_EVENT_ID = parameter(
 )
 
 
+class EventStream(Response):
+    """Tells the document what kind of answer this is."""
+
+    media_type = "text/event-stream"
+
+
 @router.get(
     "/api/orders/{order_id}/events",
     response_model=None,
+    response_class=EventStream,
     responses=shown.STREAM,
     openapi_extra=operation(ORDER_ID, _LAST_EVENT_ID),
 )

@@ -364,5 +364,11 @@ STREAM: dict[int | str, dict[str, Any]] = {
         "description": "A stream of events; a comment every 15 s keeps it alive.",
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _MESSAGE}},
     },
-    **{status: {"model": OrdersError, "description": f"`{codes[0]}`"} for status, codes in READ_ERRORS.items()},
+    **{
+        status: {
+            "description": f"`{codes[0]}`",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/OrdersError"}}},
+        }
+        for status, codes in READ_ERRORS.items()
+    },
 }

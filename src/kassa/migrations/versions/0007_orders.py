@@ -28,7 +28,7 @@ CREATE TABLE orders (
     tax_minor bigint NOT NULL DEFAULT 0 CHECK (tax_minor >= 0),
     discount_minor bigint NOT NULL DEFAULT 0 CHECK (discount_minor >= 0),
     total_minor bigint NOT NULL CHECK (total_minor >= 0),
-    shipping_address jsonb,
+    shipping_address json,
     tracking_number text,
     carrier text,
     external_id text,

@@ -1,0 +1,204 @@
+"""Play a chapter: every story once for each of its points, then one process that takes up everything, then the judgement.
+
+The processes that die are `kassa serve`, which has no workers: so each dies of its own story, and not of a former one that it would
+have taken up. (Where only a worker reaches the point, it is `kassa dev`.) What they leave is taken up by one `kassa dev`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kassa import demo
+from kassa.kit.context import Context
+from kassa.kit.database import Database
+from kassa.kit.secrets import Keys
+from tests import rig
+
+from . import judging
+from .asking import Broken, Caller
+from .nursery import Born, BornSandbox, Nursery
+from .stories import Buyer, Story
+
+LEASE_S = 2
+WITHIN_S = LEASE_S + 5
+"""The promise: so long after the start of the next process everything has come to its end."""
+PATIENCE_S = 15
+
+
+@dataclass
+class Town:
+    """One database, one folder, and a sandbox beside it where the chapter has neighbours."""
+
+    nursery: Nursery
+    home: Path
+    dsn: str
+    neighbours: tuple[str, ...] = ()
+    sandbox: BornSandbox | None = None
+    started: list[rig.Running] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Load the demo shop and start the sandbox."""
+
+        async def load() -> None:
+            db = await Database.connect(self.dsn, size=2)
+            try:
+                await demo.load(Context(db, Keys(b"x" * 32)))
+            finally:
+                await db.close()
+
+        rig.run_alone(load)
+        if self.neighbours:
+            self.sandbox = BornSandbox(**_fields(rig.make_sandbox(self.home / "sandbox")), nursery=self.nursery)
+            self.started.append(self.sandbox)
+            self.sandbox.start()
+
+    def born(self, word: str, crash_at: str = "") -> Born:
+        """A new process on this database, armed or not."""
+        settings: dict[str, Any] = {"KASSA_LEASE_S": LEASE_S, "DATABASE_POOL_SIZE": 4, "LOG_LEVEL": "warning"}
+        if self.sandbox:
+            settings |= self.sandbox.settings(*self.neighbours)
+        if crash_at:
+            settings["KASSA_CRASH_AT"] = crash_at
+        server = Born(**_fields(rig.make_server(self.home, self.dsn, settings)), nursery=self.nursery, word=word)
+        self.started.append(server)
+        server.start()
+        return server
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        while self.started:
+            self.started.pop().kill()
+
+
+def _fields(made: rig.Running) -> dict[str, Any]:
+    return {each.name: getattr(made, each.name) for each in dataclasses.fields(made) if each.init}
+
+
+@dataclass
+class Played:
+    """One playing of one story: who, at which point the process died, and how far the story came."""
+
+    story: Story
+    point: str
+    buyer: Buyer
+    caller: Caller
+
+    @property
+    def name(self) -> str:
+        return f"{self.story.name} | {self.point}"
+
+
+@dataclass
+class Chapter:
+    """Stories in one town. `again`: points at which the process that takes everything up dies too, before the last one."""
+
+    town: Town
+    shift_s: float = 0
+    again: Sequence[str] = ()
+    played: list[Played] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    took_s: float = 0
+
+    def play(self, stories: Sequence[Story]) -> None:
+        """The first lives: every story dies at each of its points."""
+        for story in stories:
+            for point in story.points:
+                self._die(story, point)
+        if self.shift_s:
+            rig.query(self.town.dsn, "UPDATE clock SET shift = shift + make_interval(secs => $1)", self.shift_s)
+        for point in self.again:
+            self._take_up_and_die(point)
+        self._take_up()
+
+    def _die(self, story: Story, point: str) -> None:
+        buyer = Buyer(len(self.played))
+        played = Played(story, point, buyer, Caller(story.tell(buyer)))
+        self.played.append(played)
+        if self.town.sandbox:
+            self.town.sandbox.desk("DELETE", "/scripts")
+            if story.plan:
+                story.plan(self.town.sandbox)
+        server = self.town.born(story.word, point)
+        try:
+            played.caller.live(server, PATIENCE_S)
+        except (Broken, TimeoutError):
+            pass
+        except AssertionError as error:
+            self.wrong.append(f"{played.name}: {error}")
+        self._is_dead(server, played.name)
+
+    def _is_dead(self, server: Born, name: str) -> None:
+        try:
+            code = server.wait(5)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            code = None
+        if code != -signal.SIGKILL:
+            self.wrong.append(f"{name}: the point was not reached (exit code {code})\n{server.log_text()[-1500:]}")
+
+    def _take_up_and_die(self, point: str) -> None:
+        if self.town.sandbox:
+            self.town.sandbox.desk("DELETE", "/scripts")
+        server = self.town.born("dev", point)
+        try:
+            server.wait(WITHIN_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            self.wrong.append(f"taking up | {point}: the point was not reached")
+
+    def _take_up(self) -> None:
+        """The last life: callers ask again, workers take up the rest, and within the promised time all is quiet."""
+        if self.town.sandbox:
+            self.town.sandbox.desk("DELETE", "/scripts")
+        server = self.town.born("dev")
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda played: self._tell_on(server, played), self.played))
+        while not judging.is_at_rest(server):
+            if time.monotonic() - began > 3 * WITHIN_S:
+                break
+            time.sleep(0.05)
+        self.took_s = time.monotonic() - began
+        if self.took_s > WITHIN_S:
+            self.wrong.append(f"it took {self.took_s:.1f} s, promised are {WITHIN_S} s")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda played: self._ask_again(server, played), self.played))
+        self._judge(server)
+        server.kill()
+
+    def _tell_on(self, server: Born, played: Played) -> None:
+        try:
+            played.caller.live(server, 3 * WITHIN_S)
+        except (Broken, TimeoutError, AssertionError) as error:
+            self.wrong.append(f"{played.name}: asked again: {error!r}")
+
+    def _ask_again(self, server: Born, played: Played) -> None:
+        try:
+            wrong = played.caller.check_replays(server, time.monotonic() + 5)
+        except (Broken, TimeoutError, AssertionError) as error:
+            wrong = [f"asked once more: {error!r}"]
+        self.wrong += [f"{played.name}: {each}" for each in wrong]
+
+    def _judge(self, server: Born) -> None:
+        books, found = judging.Books(self.town.sandbox), judging.checkouts_of(server)
+        self.wrong += [*books.faults, *judging.levels(server)]
+        for played in self.played:
+            mine = found.get(played.buyer.key("checkout"), []) or found.get(str(played.buyer.user), [])
+            if len(mine) != int(played.story.buys):
+                self.wrong.append(f"{played.name}: {len(mine)} checkouts")
+            for row in mine:
+                if row["status"] not in played.story.ends:
+                    self.wrong.append(f"{played.name}: ended {row['status']}")
+                self.wrong += [f"{played.name}: {each}" for each in books.judge(row)]
+        self.wrong += judging.breaches(self.town.dsn, self.town.sandbox)
+        trouble = [line for line in server.log_text().splitlines() if "Traceback" in line]
+        if trouble:
+            self.wrong.append(f"{len(trouble)} tracebacks in the log; the last:\n{server.log_text()[-3000:]}")

@@ -1,0 +1,1 @@
+"""The HTTP surfaces by themselves: no server, no database."""
