@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "kassa"
 FILES = sorted(path for path in SOURCE.rglob("*.py") if "versions" not in path.parts)
-ROOMS = ("events", "ledger", "catalog", "payments", "orders", "carts", "checkout")
+ROOMS = ("events", "ledger", "catalog", "payments", "orders", "carts", "notices", "checkout")
 MONEY = ("kit/money.py", "ledger", "catalog", "payments", "orders", "carts", "checkout")
 
 LONGEST_FUNCTION, LONGEST_FILE, WIDEST_FACE = 70, 500, 12

@@ -17,11 +17,13 @@ from kassa.catalog import Sources
 from kassa.catalog.sources import OwnSource, ProductService, Source
 from kassa.checkout import Neighbours, Rules
 from kassa.checkout.wishes import Replies
+from kassa.events import FanOut
 from kassa.kit import crash
 from kassa.kit.context import Background, Context
 from kassa.kit.database import Database
 from kassa.kit.neighbour import Neighbour, new_session
 from kassa.kit.secrets import Keys
+from kassa.notices import Notifier, write_notices
 from kassa.payments import Provider, Providers
 from kassa.payments.providers import CardService, Cash, Links, Simulated
 from kassa.sandbox import create_sandbox
@@ -60,6 +62,8 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
     async with contextlib.AsyncExitStack() as stack:
         db = await Database.connect(settings.database_url, size=settings.pool_size)
         stack.push_async_callback(db.close)
+        if settings.notification_service_url:
+            db.ports[FanOut] = FanOut(write_notices)
         session = await stack.enter_async_context(new_session())
         background = Background()
         stack.push_async_callback(background.drain, DRAIN_S)
@@ -106,6 +110,7 @@ def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, obj
             max_waiting_orders=settings.max_waiting_orders,
         ),
         Replies: Replies(checkout=render_checkout),
+        Notifier: Notifier(_neighbour("notification", settings.notification_service_url, session)),
     }
 
 

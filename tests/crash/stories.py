@@ -289,7 +289,7 @@ SILENT = (
     Story(
         "the charge is booked and the connection cut",
         everybody_agrees,
-        (*calling("payment", "payment.ask"), *around("checkout.settle", "checkout.settle#2")),
+        ("payment:before_call", *calling("payment.ask"), *around("checkout.settle", "checkout.settle#2")),
         EITHER,
         only("payment", "process", "book_then_cut"),
     ),
@@ -303,14 +303,14 @@ SILENT = (
     Story(
         "the charge is lost on the way",
         everybody_agrees,
-        (*around("checkout.send_again"), *calling("payment#2")),
+        (*around("checkout.send_again"), "payment:before_call#2", "payment:after_call"),  # the first call had no end
         EITHER,
         only("payment", "process", "cut"),
     ),
     Story(
         "the inventory books and falls silent",
         everybody_agrees,
-        (*around("checkout.unknown"), *calling("inventory", "inventory#2")),
+        (*around("checkout.unknown"), "inventory:before_call", "inventory:before_call#2", "inventory:after_call"),
         COMPLETED,
         only("inventory", "deduct", "book_then_cut"),
     ),

@@ -27,11 +27,11 @@ class Contents:
 
 CHAPTERS = {
     "nobody else, one call": Contents(stories.HERE, again=("checkout.settle:before_commit", "checkout.settle:after_commit")),
-    "nobody else, a cart": Contents(stories.ORDERS, again=("checkout.settle:after_commit", "checkout.finish:before_commit")),
+    "nobody else, a cart": Contents(stories.ORDERS, again=("checkout.finish:before_commit", "checkout.settle:after_commit")),
     "three services, all agree": Contents(stories.AGREEING, SERVICES, 20, ("payment.ask:after_call", "inventory:after_call")),
     "three services, one refuses": Contents(stories.REFUSING, SERVICES, 20, ("checkout.refund:after_commit", "restock:after_call")),
     "three services, one is silent": Contents(stories.SILENT, SERVICES, 20, ("order_service:before_call", "inventory:after_call")),
-    "late money": Contents(stories.LATE, SERVICES, 20, ("checkout.refund:before_commit",)),
+    "late money": Contents(stories.LATE, ("payment",), 20, ("checkout.refund:before_commit",)),
     "a product service": Contents(stories.PRODUCTS, ("product",), 0, ("take:after_call", "return:before_call")),
 }
 

@@ -6,6 +6,10 @@ locked for the shortest time and always after every other row.
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
 import orjson
 
 from kassa.events.model import Event
@@ -15,6 +19,13 @@ from kassa.kit.ids import new_id
 _KEY = "events"
 MAX_DATA = 20_000
 """Bytes of one event's data; whoever records a larger one leaves its list of items out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """The port that bootstrap fills: who is to be told of events, in the transaction of the events themselves."""
+
+    tell: Callable[[Tx, Sequence[tuple[uuid.UUID, Event]]], Awaitable[None]]
 
 
 def record(tx: Tx, event: Event) -> None:
@@ -27,14 +38,18 @@ async def _write(tx: Tx) -> None:
     told: list[Event] = tx.notes[_KEY]
     for merchant_id in dict.fromkeys(event.merchant_id for event in told):
         mine = [event for event in told if event.merchant_id == merchant_id]
+        event_ids = [new_id() for _ in mine]
         await tx.execute(
             _INSERT,
             merchant_id,
-            [new_id() for _ in mine],
+            event_ids,
             [event.subject for event in mine],
             [event.type for event in mine],
             [orjson.dumps(event.data).decode() for event in mine],
         )
+        fan_out = tx.port(FanOut)
+        if fan_out is not None:
+            await fan_out.tell(tx, list(zip(event_ids, mine, strict=True)))
 
 
 _INSERT = """

@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import asyncpg
 import orjson
@@ -24,6 +24,7 @@ from kassa.kit import crash
 from kassa.kit.errors import Busy, Unknown
 
 Row = asyncpg.Record
+T = TypeVar("T")
 ACQUIRE_S = 10.0
 log = logging.getLogger("kassa.database")
 _open: ContextVar[str | None] = ContextVar("kassa_open_transaction", default=None)
@@ -97,6 +98,10 @@ class Tx:
         """Run `act` as the last thing before the commit, once per `key`."""
         self._last.setdefault(key, act)
 
+    def port(self, kind: type[T]) -> T | None:
+        """What bootstrap put behind the port `kind` for acts inside transactions, if anything."""
+        return cast("T | None", self._database.ports.get(kind))
+
     async def finish(self) -> None:
         """Run what was given to `at_commit`. Called by the database, once."""
         for act in self._last.values():
@@ -108,6 +113,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[Row]) -> None:
         self._pool = pool
+        self.ports: dict[type, Any] = {}
         self.statements = 0
         """Statements sent so far, transaction control not counted: tests hold each route to its budget."""
 

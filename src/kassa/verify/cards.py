@@ -63,9 +63,7 @@ def _numbers_in(table: Table) -> Question:
                                  FROM (SELECT n - 1 AS place, substr(reverse(d.digits), n, 1)::int AS digit
                                          FROM generate_series(1, length(d.digits)) AS n) numbered) = 0)
     """
-    return Question(
-        INVARIANT, "A card number is at rest", sql, (_LONG, _LOOKS_LIKE_ONE, f"({_NUMBER})", _BEGINS, _MEMBERS)
-    )
+    return Question(INVARIANT, "A card number is at rest", sql, (_LONG, _LOOKS_LIKE_ONE, f"({_NUMBER})", _BEGINS, _MEMBERS))
 
 
 def _codes_in(table: Table) -> Question:
@@ -101,7 +99,8 @@ async def _tables(reader: Reader) -> list[Table]:
         SELECT c.relname AS name,
                array_agg(a.attname::text ORDER BY a.attnum)
                    FILTER (WHERE a.atttypid::regtype::text = ANY ($1::text[]) AND a.attname <> ALL ($2::text[])) AS texts,
-               array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.atttypid IN ('json'::regtype, 'jsonb'::regtype)) AS documents,
+               array_agg(a.attname::text ORDER BY a.attnum)
+                   FILTER (WHERE a.atttypid IN ('json'::regtype, 'jsonb'::regtype)) AS documents,
                array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum))
                    FILTER (WHERE a.attnum = ANY (i.indkey)) AS key,
                bool_or(a.attname = 'merchant_id') AS has_merchant

@@ -37,7 +37,8 @@ _ENDS = Question(
     "A checkout ended, and its events tell it otherwise",
     """
     SELECT c.merchant_id, 'checkout:' || c.checkout_id,
-           format('%s; told completed %s times, undone %s times', c.status, count(e.type) FILTER (WHERE e.type = 'checkout.completed'),
+           format('%s; told completed %s times, undone %s times', c.status,
+                  count(e.type) FILTER (WHERE e.type = 'checkout.completed'),
                   count(e.type) FILTER (WHERE e.type = 'checkout.undone'))
       FROM checkouts c
       LEFT JOIN events e ON e.merchant_id = c.merchant_id AND e.subject = 'checkout:' || c.checkout_id

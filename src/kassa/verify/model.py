@@ -42,9 +42,7 @@ async def ask(reader: Reader, question: Question) -> list[Breach]:
         """,
         *question.args,
     )
-    shown = [
-        Breach(question.invariant, row["merchant_id"], row["subject"], f"{question.says}: {row['detail']}") for row in rows
-    ]
+    shown = [Breach(question.invariant, row["merchant_id"], row["subject"], f"{question.says}: {row['detail']}") for row in rows]
     return shown + and_more(question.invariant, question.says, rows[0]["found"] if rows else 0)
 
 

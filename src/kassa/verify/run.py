@@ -11,7 +11,7 @@ from kassa.verify.model import Breach, ask
 
 INVARIANTS = (
     (1, "Every ledger entry sums to zero; each capture and each refund is booked once"),
-    (2, "refunded ≤ captured ≤ amount; captured − refunded is the ledger's balance; lines sum to the total"),
+    (2, "refunded ≤ captured ≤ amount; captured minus refunded is the ledger's balance; lines sum to the total"),
     (3, "A completed checkout has one paid payment, one order, one stock decrement per line; no money belongs nowhere"),
     (4, "Stock is never below zero, is explained by its journal, and is reserved for open checkouts only"),
     (5, "Nothing is unfinished long past its deadline, nothing stays unknown without a person"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from kassa import checkout
+from kassa import checkout, notices
 from kassa.kit import once
 from kassa.kit.context import Context
 
@@ -26,5 +26,6 @@ async def _sweep_keys(ctx: Context) -> int:
 CLOCKWORK = (
     Tick("checkouts", 0.5, checkout.sweep_checkouts),
     Tick("refunds", 1.0, checkout.sweep_refunds),
+    Tick("notices", 0.5, notices.send_due),
     Tick("keys", 60.0, _sweep_keys),
 )

@@ -237,7 +237,8 @@ def refusal(answer: httpx2.Response, error: str, code: str | None = None) -> Jso
     assert UUID7.fullmatch(detail["checkout_id"]), detail
     assert detail["error"] == error, detail
     assert code is None or detail["code"] == code, detail
-    assert isinstance(detail["message"], str) and 0 < len(detail["message"]) <= 300, detail
+    assert isinstance(detail["message"], str), detail
+    assert 0 < len(detail["message"]) <= 300, detail
     return detail
 
 
@@ -251,8 +252,10 @@ def problem(answer: httpx2.Response, status: int, error: str | None = None) -> J
     assert set(detail) == {"checkout_id", "error", "message", "code"}, detail
     assert detail["checkout_id"] is None, detail
     assert error is None or detail["error"] == error, detail
-    assert isinstance(detail["message"], str) and detail["message"], detail
-    assert isinstance(detail["code"], str) and detail["code"], detail
+    assert isinstance(detail["message"], str), detail
+    assert detail["message"], detail
+    assert isinstance(detail["code"], str), detail
+    assert detail["code"], detail
     return detail
 
 
@@ -261,13 +264,17 @@ def malformed(answer: httpx2.Response) -> list[Json]:
     assert answer.status_code == 422, answer.text
     body = answer.json()
     assert set(body) == {"detail"}, body
-    assert isinstance(body["detail"], list) and body["detail"], body
+    assert isinstance(body["detail"], list), body
+    assert body["detail"], body
     for entry in body["detail"]:
         assert set(entry) == {"loc", "msg", "type"}, entry
-        assert isinstance(entry["loc"], list) and entry["loc"][0] == "body", entry
+        assert isinstance(entry["loc"], list), entry
+        assert entry["loc"][0] == "body", entry
         assert all(isinstance(part, str) or type(part) is int for part in entry["loc"]), entry
-        assert isinstance(entry["msg"], str) and entry["msg"], entry
-        assert isinstance(entry["type"], str) and entry["type"], entry
+        assert isinstance(entry["msg"], str), entry
+        assert entry["msg"], entry
+        assert isinstance(entry["type"], str), entry
+        assert entry["type"], entry
     found: list[Json] = body["detail"]
     return found
 
