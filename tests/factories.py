@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -431,3 +431,22 @@ async def at_once(*works: Any) -> list[Any]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
+
+
+@dataclass
+class RemoteShelf:
+    """A source of products as a product service is one: it says how many there are, and we hold against that."""
+
+    stock: dict[str, int]
+    read_at: datetime | None = None
+
+    async def offers(self, ctx: Context, channel: Channel, product_ids: Sequence[str]) -> Mapping[str, Offer]:
+        at = self.read_at or await ctx.db.value("SELECT clock_timestamp()")
+        return {
+            product_id: Offer(
+                product_id, product_id, product_id.title(), Money(PRICE, channel.currency), (), self.stock[product_id],
+                "product_service", self.stock[product_id], at,
+            )
+            for product_id in product_ids
+            if product_id in self.stock
+        }  # fmt: skip

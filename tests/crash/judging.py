@@ -87,6 +87,8 @@ class Books:
                     count[item["product_id"]] += sign * item["quantity"]
         self.orders = Counter(row["checkout_id"] for row in book.get("orders", ()))
         self.cancels = Counter(row["key"].partition(":")[0] for row in book.get("cancels", ()))
+        told = Counter(row["key"] for row in book.get("notifications", ()))
+        self.faults += [f"told {times} times: {key}" for key, times in told.items() if times > 1]
         self.taken: dict[str, Counter[str]] = {}
         for row in book.get("stock_changes", ()):
             self.taken.setdefault(row["key"].partition(":")[0], Counter())[row["product_id"]] -= row["quantity"]

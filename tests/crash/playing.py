@@ -30,6 +30,7 @@ from .stories import Buyer, Story
 LEASE_S = 2
 WITHIN_S = LEASE_S + 5
 """The promise: so long after the start of the next process everything has come to its end."""
+NOTICES_WITHIN_S = 15
 PATIENCE_S = 15
 
 
@@ -71,6 +72,10 @@ class Town:
         self.started.append(server)
         server.start()
         return server
+
+    def ask(self, sql: str) -> list[dict[str, Any]]:
+        """All rows of one statement."""
+        return rig.query(self.dsn, sql)
 
     def close(self) -> None:
         """End whatever still runs."""
@@ -171,8 +176,19 @@ class Chapter:
             self.wrong.append(f"it took {self.took_s:.1f} s, promised are {WITHIN_S} s")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda played: self._ask_again(server, played), self.played))
+        if "notification" in self.town.neighbours:
+            self._wait_for_notices(server)
         self._judge(server)
         server.kill()
+
+    def _wait_for_notices(self, server: Born) -> None:
+        """Notices have a lease of their own, of ten seconds: no purchase waits for them."""
+        until = time.monotonic() + NOTICES_WITHIN_S
+        while server.sql("SELECT 1 FROM notices WHERE status <> 'sent'"):
+            if time.monotonic() > until:
+                self.wrong.append("a notice was not sent")
+                return
+            time.sleep(0.1)
 
     def _tell_on(self, server: Born, played: Played) -> None:
         try:

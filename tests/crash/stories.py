@@ -334,7 +334,7 @@ LATE = (
     Story(
         "money comes after the stock was let go",
         money_comes_too_late,
-        around("checkout.release", "checkout.settle#2"),
+        around("checkout.release", "checkout.settle#3"),
         UNDONE,
         tells(("payment", "process", "book_then_cut", {}), ("payment", "by_key", "error", {"times": 99})),
         word="dev",
@@ -379,4 +379,12 @@ PRODUCTS = (
         COMPLETED,
         only("product", "stock", "book_then_500"),
     ),
+)
+
+
+# ── a buyer who is told ──────────────────────────────────────────────────────────────────────────────────────────────
+
+TOLD = (
+    Story("a buyer is told of an order", buyer_orders, calling("notify", "notify#2"), word="dev"),
+    Story("a buyer is told of a cancelled order", buyer_cancels_what_is_paid, calling("notify#3"), word="dev"),
 )

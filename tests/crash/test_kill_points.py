@@ -33,6 +33,7 @@ CHAPTERS = {
     "three services, one is silent": Contents(stories.SILENT, SERVICES, 20, ("order_service:before_call", "inventory:after_call")),
     "late money": Contents(stories.LATE, ("payment",), 20, ("checkout.refund:before_commit",)),
     "a product service": Contents(stories.PRODUCTS, ("product",), 0, ("take:after_call", "return:before_call")),
+    "a notification service": Contents(stories.TOLD, ("notification",)),
 }
 
 

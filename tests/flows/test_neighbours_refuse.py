@@ -55,8 +55,7 @@ class Street:
 @pytest.fixture(scope="module")
 def _street(start_kassa: StartKassa, start_sandbox: StartSandbox) -> Street:
     sandbox = start_sandbox()
-    services = {f"{name.upper()}_SERVICE_URL": f"{sandbox.url}/sandbox/{name}" for name in ("payment", "inventory", "order")}
-    return Street(start_kassa(**services), sandbox)
+    return Street(start_kassa(**sandbox.settings("payment", "inventory", "order")), sandbox)
 
 
 @pytest.fixture

@@ -218,11 +218,39 @@ def test_ordinary_and_spoilt_requests_leave_no_card(server: Server) -> None:
 BEHAVIOURS: Final = ("book_then_500", "book_then_cut", "cut", "error", "garbage", "huge", "redirect", "decline", "answer_twice")
 
 
-def test_broken_neighbours_and_a_crash_leave_no_card(start_kassa: StartKassa, start_sandbox: StartSandbox) -> None:
-    sandbox: Sandbox = start_sandbox()
-    names = ("payment", "inventory", "order")
-    server: Server = start_kassa(**{f"{name.upper()}_SERVICE_URL": f"{sandbox.url}/sandbox/{name}" for name in names})
-    canaries = Canaries()
+@dataclass
+class Quarter:
+    """A shop, whoever stands beside it, and the cards that were sent there."""
+
+    server: Server
+    canaries: Canaries = field(default_factory=Canaries)
+
+
+@pytest.fixture(scope="module")
+def sandbox(start_sandbox: StartSandbox) -> Sandbox:
+    return start_sandbox()
+
+
+@pytest.fixture(scope="module")
+def broken(start_kassa: StartKassa, sandbox: Sandbox) -> Quarter:
+    return Quarter(start_kassa(**sandbox.settings("payment", "inventory", "order")))
+
+
+@pytest.fixture(scope="module")
+def gossips() -> Iterator[Neighbours]:
+    neighbours = Neighbours()
+    yield neighbours
+    neighbours.stop()
+
+
+@pytest.fixture(scope="module")
+def gossip(start_kassa: StartKassa, gossips: Neighbours) -> Quarter:
+    return Quarter(start_kassa(**gossips.settings()))
+
+
+def break_and_crash(broken: Quarter, sandbox: Sandbox) -> None:
+    """Every behaviour of the sandbox, then a power cut while four buyers wait, then the end of their checkouts."""
+    server, canaries = broken.server, broken.canaries
     behave(canaries, server)
     with visitor(server) as guest:
         for service, act in (("payment", "process"), ("inventory", "deduct"), ("order", "create")):
@@ -232,84 +260,77 @@ def test_broken_neighbours_and_a_crash_leave_no_card(start_kassa: StartKassa, st
     waiting = [canaries.form() for _ in range(4)]
     for form in waiting:
         sandbox.script("payment", "process", "late", seconds=3, match={"customer_email": form["customer_email"]})
-    keys = [a_key() for _ in waiting]
 
-    def buyer(place: int) -> None:
+    def buyer(form: Json) -> None:
         with visitor(server) as guest, pytest.raises(httpx2.TransportError):
-            canaries.listen(buy(guest, waiting[place], keys[place]))
+            canaries.listen(buy(guest, form, a_key()))
 
     def power_cut() -> None:
         time.sleep(1)
         server.kill()
 
-    at_once([power_cut, *(lambda place=place: buyer(place) for place in range(len(waiting)))])
+    buyers: list[Any] = [lambda form=form: buyer(form) for form in waiting]
+    at_once([power_cut, *buyers])
     server.start()
     asked = [call["key"].split(":")[0] for call in sandbox.book()["calls"] if call["act"] == "process"]
     for checkout_id in asked[-len(waiting) :]:
         ends(server, checkout_id, canaries)
+
+
+def gossip_about(card: str) -> list[dict[str, Any]]:
+    """A payment service that quotes the card in a refusal, in an error page, when it is asked later, or to the refund."""
+    whole = {"card_number": card, "card_cvv": CVV}
+    page = json.dumps([card, f"card {card}", whole]).encode()
+    return [
+        {"process": says(422, {"status": "failed", "error": card, "message": f"card {card}", "request": whole})},
+        {"process": does_but_says(500, page), "by_key": [says(500, page), says(200, page), HONEST]},
+        {"process": cuts(books=True), "by_key": says(404, page)},
+        {"process": does_but_says(200, {"status": "success", "transactionId": "T-1", "card": whole})},
+        {"process": says(307, whole, Location=f"/elsewhere?card={card}")},
+        {"process": thinks(0.2), "refund": says(404, page), "deduct": says(422)},
+    ]
+
+
+def spread_gossip(gossip: Quarter, gossips: Neighbours) -> None:
+    def told(which: int) -> None:
+        form = gossip.canaries.form()
+        plan = gossip_about(form["payment_method"]["card_number"])[which]
+        gossips.for_buyer(form["customer_email"], **plan)
+        with visitor(gossip.server) as guest:
+            checkout_id = id_of(gossip.canaries.listen(buy(guest, form, a_key())))
+        ends(gossip.server, checkout_id, gossip.canaries)
+
+    tales: list[Any] = [lambda which=which: told(which) for which in range(len(gossip_about("")))]
+    at_once(tales)
+
+
+@pytest.fixture(scope="module")
+def _all_went_wrong(broken: Quarter, sandbox: Sandbox, gossip: Quarter, gossips: Neighbours) -> None:
+    """Both quarters at the same time, because both take a while."""
+    at_once([lambda: break_and_crash(broken, sandbox), lambda: spread_gossip(gossip, gossips)])
+
+
+@pytest.mark.usefixtures("_all_went_wrong")
+def test_broken_neighbours_and_a_crash_leave_no_card(broken: Quarter, sandbox: Sandbox) -> None:
     book = json.dumps(sandbox.book()).encode()
-    nothing_is_found(server, canaries, ("the book", book), ("the sandbox's log", sandbox.log_text().encode()))
-    for where, text in every_file(sandbox.home):
-        assert (where, canaries.found_in(text)) == (where, [])
+    nothing_is_found(broken.server, broken.canaries, ("the book", book), *every_file(sandbox.home))
 
 
-@pytest.fixture
-def gossips() -> Iterator[Neighbours]:
-    neighbours = Neighbours()
-    yield neighbours
-    neighbours.stop()
+@pytest.mark.usefixtures("_all_went_wrong")
+def test_neighbours_who_say_the_card_aloud_are_not_written_down(gossip: Quarter) -> None:
+    nothing_is_found(gossip.server, gossip.canaries)
 
 
-def test_neighbours_who_say_the_card_aloud_are_not_written_down(start_kassa: StartKassa, gossips: Neighbours) -> None:
-    """A payment service that quotes the card in a refusal, in an error page, or when it is asked later."""
-    server: Server = start_kassa(**gossips.settings())
-    canaries = Canaries()
-    ids: list[str] = []
-
-    def gossip(make: Any) -> None:
-        form = canaries.form()
-        card = form["payment_method"]["card_number"]
-        words = [card, f"card {card}", {"card_number": card, "card_cvv": CVV}]
-        gossips.for_buyer(form["customer_email"], **make(words))
-        with visitor(server) as guest:
-            ids.append(id_of(canaries.listen(buy(guest, form, a_key()))))
-
-    def refusing(words: list[Any]) -> dict[str, Any]:
-        return {"process": says(422, {"status": "failed", "error": words[0], "message": words[1], "request": words[2]})}
-
-    def an_error_page(words: list[Any]) -> dict[str, Any]:
-        page = json.dumps(words).encode()
-        return {"process": does_but_says(500, page), "by_key": [says(500, page), says(200, page), HONEST]}
-
-    def without_a_route(words: list[Any]) -> dict[str, Any]:
-        return {"process": cuts(books=True), "by_key": says(404, json.dumps(words).encode())}
-
-    def an_id(words: list[Any]) -> dict[str, Any]:
-        return {"process": does_but_says(200, {"status": "success", "transactionId": "T-1", "card": words[2]})}
-
-    def redirecting(words: list[Any]) -> dict[str, Any]:
-        return {"process": says(307, words[2], Location=f"/elsewhere?card={words[0]}")}
-
-    def slow(words: list[Any]) -> dict[str, Any]:
-        return {"process": thinks(0.2), "refund": says(404, words[1].encode()), "deduct": says(422)}
-
-    plans = (refusing, an_error_page, without_a_route, an_id, redirecting, slow)
-    at_once([lambda plan=plan: gossip(plan) for plan in plans])  # type: ignore[misc]
-    at_once([lambda each=each: ends(server, each, canaries) for each in ids])  # type: ignore[misc]
-    nothing_is_found(server, canaries)
-
-
-def test_a_card_quoted_with_blanks_is_masked_too(start_kassa: StartKassa, gossips: Neighbours) -> None:
-    server: Server = start_kassa(**gossips.settings())
+def test_a_card_quoted_with_blanks_is_masked_too(gossip: Quarter, gossips: Neighbours) -> None:
     canaries = Canaries()
     form = canaries.form()
     card = form["payment_method"]["card_number"]
     quoted = " ".join(card[place : place + 4] for place in range(0, 16, 4))
     gossips.for_buyer(form["customer_email"], process=says(422, {"status": "failed", "message": f"Card {quoted} refused"}))
-    with visitor(server) as guest:
+    with visitor(gossip.server) as guest:
         answer = canaries.listen(buy(guest, form, a_key()))
         canaries.listen(guest.get(f"/checkout/{id_of(answer)}"))
-    nothing_is_found(server, canaries)
+    nothing_is_found(gossip.server, canaries)
 
 
 def test_the_search_finds_a_card_in_any_clothes() -> None:

@@ -43,6 +43,8 @@ _REDOC = b"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <body><div id="ui"></div>
 <script src="/docs/redoc.standalone.js"></script><script src="/docs/start-redoc.js"></script></body></html>
 """
+_START_SWAGGER = b"""SwaggerUIBundle({url: "/openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null});
+"""
 _START_REDOC = b"""Redoc.init("/openapi.json", {disableSearch: false, hideLoading: true}, document.getElementById("ui"));
 """
 _CONTRACT = re.compile(r"([a-z]+)\.json")
@@ -78,15 +80,15 @@ def docs_router(surfaces: Iterable[str]) -> APIRouter:
 
     @router.get("/docs/{name}", response_model=None)
     async def file(call: Call) -> Answer:
-        return _file(call.in_path["name"], call.scope, served)
+        return _file(call.in_path["name"], call.scope)
 
     return router
 
 
-def _file(name: str, scope: Scope, served: list[str]) -> Answer:
+def _file(name: str, scope: Scope) -> Answer:
     script = b"text/javascript; charset=utf-8"
     if name == "start.js":
-        return Answer(200, _start_swagger(served), content_type=script)
+        return Answer(200, _START_SWAGGER, content_type=script)
     if name == "start-redoc.js":
         return Answer(200, _START_REDOC, content_type=script)
     if name not in _FILES:
@@ -95,13 +97,6 @@ def _file(name: str, scope: Scope, served: list[str]) -> Answer:
     if "gzip" in (header(scope, b"accept-encoding") or ""):
         return Answer(200, _squeezed(name), (_KEPT, (b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")), content_type)
     return Answer(200, _content(name), (_KEPT,), content_type)
-
-
-def _start_swagger(served: list[str]) -> bytes:
-    choices = [{"url": "/openapi.json", "name": "all"}, *({"url": f"/openapi/{name}.json", "name": name} for name in served)]
-    return b"""SwaggerUIBundle({urls: %s, dom_id: "#ui", deepLinking: true, persistAuthorization: false, validatorUrl: null,
-  presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout", url: "/openapi.json"});
-""" % orjson.dumps(choices)
 
 
 @cache

@@ -60,7 +60,7 @@ async def _while_paying(ctx: Context, tx: Tx, held: Held, verdict: Verdict) -> N
         case "parked":
             left = max(0.0, (held.checkout.deadline - held.checkout.read_at).total_seconds()) if held.checkout.deadline else None
             when = store.Next(left if held.stock_is_held() else None, "release" if held.leads else "keep")
-            await advance(tx, held, "parked", when, [store.Note(PAYMENT, "stuck")])
+            await advance(tx, held, "parked", when, [store.Note(PAYMENT, "unknown")])
             await store.open_case(tx, held.checkout, "payment_unknown", PAYMENT, verdict.message, held.payment.amount_minor)
             held.payment = (await payments.settle(tx, held.payment, verdict)).payment
         case _:

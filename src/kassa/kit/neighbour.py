@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from kassa.kit import crash
 from kassa.kit.breaker import Breaker
@@ -85,7 +86,7 @@ class Neighbour:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Call `path` and read the answer.
+        """Call `path` (percent-encoded by the caller, sent as it is) and read the answer.
 
         `act` names the kill points, `key` becomes `Idempotency-Key`, `timeout_s` bounds the whole call.
         Raises `BreakerOpen`, `NotSent` or `NoAnswer`; refuses to run inside a transaction.
@@ -118,7 +119,7 @@ class Neighbour:
         async with (
             asyncio.timeout(timeout_s),
             self._session.request(
-                method, self._url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
+                method, URL(self._url + path, encoded=True), data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response,
         ):
             raw = await _read(response)
@@ -128,7 +129,10 @@ class Neighbour:
 def new_session(*, connections: int = 64) -> aiohttp.ClientSession:
     """One session for a process; `connections` bounds how many calls one neighbour may hold at once."""
     connector = aiohttp.TCPConnector(limit=0, limit_per_host=connections, keepalive_timeout=30, ttl_dns_cache=30)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
+    # Whether and when a call is repeated is decided by the saga alone: the client must not repeat a GET that was cut off.
+    session._retry_connection = False  # noqa: SLF001 - there is no public switch
+    return session
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .neighbours import Neighbours
-from .town import Town
+from .town import Town, the_books_are_in_order
 
 if TYPE_CHECKING:
     from tests.conftest import StartKassa
@@ -22,6 +22,7 @@ def _settled(start_kassa: StartKassa) -> Iterator[Town]:
     yield Town(server, neighbours)
     neighbours.stop()
     assert server.alive(), server.log_text()[-4000:]
+    the_books_are_in_order(server)
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
+from tests import rig
 
 from .journeys import Json, Shop, buy, id_of, line, look, order_form, the_end, visitor
 from .neighbours import Act, Call, Neighbours, Reaction
 
+if TYPE_CHECKING:
+    from tests.rig import Server
+
 Plan = Reaction | list[Reaction]
+
+
+def the_books_are_in_order(server: Server) -> None:
+    """`kassa verify` recomputes every invariant from the tables and finds no breach."""
+    environment = rig.clean_environment(DATABASE_URL=server.dsn, KASSA_HOME=str(server.home), PRODUCTION="false")
+    found = subprocess.run(
+        [sys.executable, "-m", "kassa", "verify", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 @dataclass(frozen=True)
