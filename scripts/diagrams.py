@@ -17,6 +17,7 @@ from kassa.checkout import model as checkout_model
 from kassa.checkout import saga, settle, undo
 from kassa.checkout.rules import Rules
 from kassa.kit.moves import Moves
+from kassa.notices import model as notice_model
 from kassa.orders import model as order_model
 from kassa.payments import model as payment_model
 from kassa.payments import refund, resolve
@@ -93,6 +94,8 @@ def plans() -> str:
          f"{_time(undo.PARK_AFTER_S)}: a case is opened, and it is tried on"),
         ("A payment link that did not come", [*settle.LINK_AGAIN_S, f"every {_time(settle.LINK_MINUTELY_S)}"],
          "the checkout's deadline: the order is cancelled"),
+        ("A notice that the notification service did not take", [*notice_model.AGAIN_S, f"every {_time(notice_model.HOURLY_S)}"],
+         f"{_time(notice_model.GIVE_UP_AFTER_S)}: dead"),
     ]  # fmt: skip
     told = [(what, ", ".join(_time(step) if isinstance(step, int) else step for step in steps), end) for what, steps, end in rows]
     return _table(("what", "again after", "until"), told)

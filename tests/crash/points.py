@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "kassa"
@@ -41,6 +42,7 @@ class Door:
 ROOTS = (Door(TRANSACTION, "transaction", 0, "name"), Door(CALL, "call", None, "act"))
 
 
+@cache
 def names_in_source() -> dict[str, set[str]]:
     """Kind to names. Fails on a name that cannot be read from the source."""
     trees = {file: ast.parse(file.read_text()) for file in sorted(SOURCE.rglob("*.py")) if file.relative_to(SOURCE).parts[0] not in ELSEWHERE}

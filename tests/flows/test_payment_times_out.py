@@ -104,7 +104,7 @@ def _waits(start_kassa: StartKassa, start_sandbox: StartSandbox, town: Town) -> 
 
     names = ["a slow no", *SILENCES]
     buyers: list[Any] = [lambda place=place, name=name: at_its_time(place, name) for place, name in enumerate(names)]
-    mute = {"process": cuts(books=True), "by_key": says(404, b"<html>Not Found</html>")}
+    mute: dict[str, Any] = {"process": cuts(books=True), "by_key": says(404, b"<html>Not Found</html>")}
     others = [lambda: cancel_in_the_dark(town), lambda: town.play(**mute), stock_is_held]
     *found, cancelled, mute_story, _ = at_once([*buyers, *others])
     assert stock_of(shop, "prod_008") == 1000, "a slow no gives the stock back"
@@ -210,7 +210,7 @@ class Cancelled:
 
 def cancel_in_the_dark(town: Town) -> Cancelled:
     form = order_form()
-    town.neighbours.for_buyer(form["customer_email"], process=thinks(15), by_key=[says(202)] * 3 + [HONEST])
+    town.neighbours.for_buyer(form["customer_email"], process=thinks(15), by_key=[says(202), says(202), HONEST])
     with visitor(town.shop, town.shop.token(someone_signed_in())) as buyer:
         checkout_id = id_of(buy(buyer, form))
         (order,) = buyer.get("/api/orders").json()["data"]["orders"]

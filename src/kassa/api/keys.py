@@ -22,7 +22,7 @@ from kassa.api.call import Call
 from kassa.api.shop import MERCHANT
 from kassa.kit import once
 from kassa.kit.context import Context
-from kassa.kit.database import CommitUnknown, Tx
+from kassa.kit.database import CommitUnknown, DatabaseAway, Tx
 from kassa.kit.errors import KassaError
 
 DAY = timedelta(hours=24)
@@ -73,25 +73,37 @@ async def once_in(ctx: Context, name: str, key: once.Key | None, work: Work) -> 
         async with ctx.db.transaction(name) as tx:
             return await work(tx)
     end = time.monotonic() + once.WAIT_S
-    torn = False
+    torn: CommitUnknown | None = None
     while True:
         try:
-            async with ctx.db.transaction(name) as tx:
-                found = await once.claim(tx, ctx.keys, key)
-                if found is None:
-                    answer = await work(tx)
-                    await once.answer(tx, ctx.keys, key, answer.status, _pack(answer))
-                    return answer
-        except CommitUnknown:
-            if torn:
+            found, answer = await _attempt(ctx, name, key, work)
+        except CommitUnknown as error:
+            if torn is not None:
                 raise
-            torn = True
+            torn = error
             continue
-        if found.state == "done":
-            return _unpack(found, replayed=not torn)
+        except DatabaseAway:
+            if torn is not None:
+                raise torn from None  # the first commit may have happened: nobody may say that nothing was written
+            raise
+        if answer is not None:
+            return answer
+        if found is not None and found.state == "done":
+            return _unpack(found, replayed=torn is None)
         if time.monotonic() >= end:
             raise once.InProgress
         await asyncio.sleep(_POLL_S)
+
+
+async def _attempt(ctx: Context, name: str, key: once.Key, work: Work) -> tuple[once.Found | None, Answer | None]:
+    """One transaction: the answer of the work that was done now, or what an earlier one left."""
+    async with ctx.db.transaction(name) as tx:
+        found = await once.claim(tx, ctx.keys, key)
+        if found is not None:
+            return found, None
+        answer = await work(tx)
+        await once.answer(tx, ctx.keys, key, answer.status, _pack(answer))
+        return None, answer
 
 
 async def first_answer(ctx: Context, key: once.Key | None) -> Answer | None:

@@ -52,7 +52,7 @@ def document(contract: str, surfaces: Iterable[str] | None = None) -> dict[str, 
     schemas |= _bodies(made["paths"])
     made["components"]["schemas"] = dict(sorted(schemas.items()))
     made["components"]["securitySchemes"] = {"bearer": _BEARER}
-    made["servers"] = [{"url": "http://localhost:8000"}]
+    made["servers"] = [{"url": "/"}]
     return made
 
 

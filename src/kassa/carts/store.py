@@ -179,17 +179,21 @@ async def take(tx: Tx, cart: Cart) -> bool:
 
 
 async def give_back(tx: Tx, merchant_id: str, cart_id: uuid.UUID, lines: Sequence[ReturnedLine]) -> None:
-    """Add lines to the cart, summed with what it holds, and move the version."""
+    """Add lines to the cart, summed with what it holds, and move the version.
+
+    The lines are written after the cart was locked, as by everybody: a CTE that nobody reads would run last.
+    """
     await tx.execute(
         """
         WITH moved AS (
             UPDATE carts SET version = version + 1, updated_at = kassa_now() WHERE merchant_id = $1 AND cart_id = $2
+            RETURNING cart_id
         )
         INSERT INTO cart_lines AS l (merchant_id, cart_id, line_id, product_id, quantity, seen_price_minor, seen_name,
                                      seen_image, added_at)
         SELECT $1, $2, r.line_id, r.product_id, least(r.quantity, $9), r.price_minor, r.name, r.image,
                kassa_now() + r.place * interval '1 microsecond'
-          FROM unnest($3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[]) WITH ORDINALITY
+          FROM moved, unnest($3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[]) WITH ORDINALITY
             AS r (line_id, product_id, quantity, price_minor, name, image, place)
         ON CONFLICT (merchant_id, cart_id, product_id) DO UPDATE SET quantity = least(l.quantity + excluded.quantity, $9)
         """,

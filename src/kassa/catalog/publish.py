@@ -41,9 +41,10 @@ async def publish(tx: Tx, channel: Channel, products: Sequence[Publication]) -> 
 
 
 async def adjust(tx: Tx, merchant_id: str, channel: str, product_id: str, change: int, reference: str) -> None:
-    """Change stock on hand by `change` pieces, noted in the stock journal under `reference` (once per reference).
+    """Change stock on hand by `change` pieces (not 0), noted in the stock journal under `reference`.
 
-    Raises `StockTooLow` when less would remain than is reserved.
+    Called twice with one reference, the second changes nothing. Raises `StockTooLow` when less would remain than is
+    reserved, and for a product that is not counted here.
     """
     if not await store.adjust_stock(tx, merchant_id, channel, product_id, change, reference):
         raise StockTooLow

@@ -74,36 +74,68 @@ def _offer(row: Row, *, counted: bool) -> Offer:
 async def hold_own(
     tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold], held_until: datetime | None
 ) -> list[Shortage]:
-    """Raise `reserved` for all lines or none, under locks taken in product order; returns what is short."""
-    rows = await tx.rows(
+    """Raise `reserved` for all lines or none, under locks taken in product order; returns what is short.
+
+    Whether there is enough is a condition of the update itself, so it is judged again on the newest row after any wait.
+    """
+    held = await tx.value(
         """
         WITH wanted AS (
             SELECT * FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
         ), locked AS (
-            SELECT s.product_id, s.on_hand - s.reserved AS available
-              FROM stock_levels s
-             WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = ANY ($4)
-             ORDER BY s.product_id FOR NO KEY UPDATE
-        ), short AS MATERIALIZED (
-            SELECT w.product_id, w.quantity, greatest(coalesce(l.available, 0), 0) AS available
-              FROM wanted w LEFT JOIN locked l USING (product_id)
-             WHERE l.available IS NULL OR l.available < w.quantity
+            SELECT s.product_id, w.quantity FROM stock_levels s JOIN wanted w USING (product_id)
+             WHERE s.merchant_id = $1 AND s.channel = $2
+             ORDER BY s.product_id FOR NO KEY UPDATE OF s
         ), raised AS (
-            UPDATE stock_levels s SET reserved = s.reserved + w.quantity
-              FROM wanted w
-             WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = w.product_id
-               AND (SELECT count(*) FROM short) = 0
-            RETURNING s.product_id, w.quantity
+            UPDATE stock_levels s SET reserved = s.reserved + l.quantity
+              FROM locked l
+             WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = l.product_id
+               AND s.on_hand - s.reserved >= l.quantity
+            RETURNING s.product_id, l.quantity
         ), held AS (
             INSERT INTO reservations (merchant_id, checkout_id, product_id, channel, source, quantity, state, held_until)
             SELECT $1, $3, product_id, $2, 'own', quantity, 'held', $6 FROM raised
         )
-        SELECT product_id, quantity, available FROM short ORDER BY product_id
+        SELECT count(*) FROM raised
         """,
         channel.merchant_id, channel.channel, checkout_id,
         [hold.offer.product_id for hold in holds], [hold.quantity for hold in holds], held_until,
     )  # fmt: skip
+    if held == len(holds):
+        return []
+    short = await _short_of(tx, channel, checkout_id, holds)
+    await drop_holds(tx, channel, checkout_id)
+    return short
+
+
+async def _short_of(tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold]) -> list[Shortage]:
+    rows = await tx.rows(
+        """
+        SELECT w.product_id, w.quantity, greatest(coalesce(s.on_hand - s.reserved, 0), 0) AS available
+          FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
+          LEFT JOIN stock_levels s ON s.merchant_id = $1 AND s.channel = $2 AND s.product_id = w.product_id
+         WHERE NOT EXISTS (SELECT 1 FROM reservations r
+                            WHERE r.merchant_id = $1 AND r.checkout_id = $3 AND r.product_id = w.product_id)
+         ORDER BY w.product_id
+        """,
+        channel.merchant_id, channel.channel, checkout_id,
+        [hold.offer.product_id for hold in holds], [hold.quantity for hold in holds],
+    )  # fmt: skip
     return [Shortage(row["product_id"], row["quantity"], row["available"]) for row in rows]
+
+
+async def drop_holds(tx: Tx, channel: Channel, checkout_id: uuid.UUID) -> None:
+    """Take back the holds that this very transaction has made, as if they had never been."""
+    await tx.execute(
+        """
+        WITH dropped AS (
+            DELETE FROM reservations WHERE merchant_id = $1 AND checkout_id = $3 AND source = 'own' RETURNING product_id, quantity
+        )
+        UPDATE stock_levels s SET reserved = s.reserved - d.quantity
+          FROM dropped d WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = d.product_id
+        """,
+        channel.merchant_id, channel.channel, checkout_id,
+    )  # fmt: skip
 
 
 async def hold_remote(
@@ -286,21 +318,25 @@ async def add_products(tx: Tx, channel: Channel, products: Sequence[Publication]
 
 
 async def adjust_stock(tx: Tx, merchant_id: str, channel: str, product_id: str, change: int, reference: str) -> bool:
-    """Change stock on hand unless less would remain than is reserved; noted once per reference."""
-    return bool(
-        await tx.value(
-            """
-            WITH noted AS (
-                INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
-                SELECT merchant_id, channel, product_id, 'adjusted', $5, $4, kassa_now() FROM stock_levels
-                 WHERE merchant_id = $1 AND channel = $2 AND product_id = $3 AND on_hand + $4 >= reserved
-                   FOR NO KEY UPDATE
-                ON CONFLICT DO NOTHING RETURNING 1
-            )
-            UPDATE stock_levels SET on_hand = on_hand + $4
-             WHERE merchant_id = $1 AND channel = $2 AND product_id = $3 AND EXISTS (SELECT 1 FROM noted)
-            RETURNING true
-            """,
-            merchant_id, channel, product_id, change, reference,
+    """Change stock on hand unless less would remain than is reserved (False); noted, and done, once per reference."""
+    row = await tx.row(
+        """
+        WITH level AS (
+            SELECT merchant_id, channel, product_id, on_hand + $4 >= reserved AS enough FROM stock_levels
+             WHERE merchant_id = $1 AND channel = $2 AND product_id = $3 FOR NO KEY UPDATE
+        ), noted AS (
+            INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
+            SELECT merchant_id, channel, product_id, 'adjusted', $5, $4, kassa_now() FROM level WHERE enough
+            ON CONFLICT DO NOTHING RETURNING product_id
+        ), changed AS (
+            UPDATE stock_levels s SET on_hand = s.on_hand + $4 FROM noted
+             WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = noted.product_id
         )
+        SELECT level.enough OR EXISTS (
+                   SELECT 1 FROM stock_journal WHERE merchant_id = $1 AND channel = $2 AND product_id = $3
+                      AND kind = 'adjusted' AND reference = $5) AS done
+          FROM level
+        """,
+        merchant_id, channel, product_id, change, reference,
     )  # fmt: skip
+    return row is not None and row["done"]

@@ -46,17 +46,28 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
-    """Run `work` on a fast event loop; the event it is given is set by Ctrl-C or SIGTERM. Returns its exit code."""
+    """Run `work` on a fast event loop; the event it is given is set by Ctrl-C or SIGTERM. Returns its exit code.
+
+    Whoever asks a second time does not want to wait: then everything is cut off, and the code is 130.
+    """
 
     async def main() -> int:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for wish in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(wish, stop.set)
+        stop, loop, task = asyncio.Event(), asyncio.get_running_loop(), asyncio.current_task()
+
+        def wish() -> None:
+            if stop.is_set() and task is not None:
+                task.cancel()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, wish)
         return await work(stop)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(main())
+        try:
+            return runner.run(main())
+        except asyncio.CancelledError:
+            return 130
 
 
 @contextlib.contextmanager

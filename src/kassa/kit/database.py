@@ -32,6 +32,7 @@ _open: ContextVar[str | None] = ContextVar("kassa_open_transaction", default=Non
 _LOST = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server's farewell arrived while the connection lay idle
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -273,7 +274,6 @@ async def _prepare(connection: Any) -> None:
         encoder=lambda value: b"\x01" + orjson.dumps(value),
         decoder=lambda raw: orjson.loads(raw[1:]),
     )
-
 
     # `json`, unlike `jsonb`, keeps the members in the order in which they were sent.
     await connection.set_type_codec(

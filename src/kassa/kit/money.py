@@ -86,18 +86,31 @@ def from_major(value: Decimal | int, currency: str) -> Money:
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
         raise InvalidMoney("must be a number")
     number = Decimal(value)
-    if not number.is_finite() or number.adjusted() > len(str(MAX_MINOR)):
+    if not number.is_finite() or (number and number.adjusted() > len(str(MAX_MINOR))):
         raise InvalidMoney("is too large")
     if number < 0:
         raise InvalidMoney("must not be negative")
-    if number and number.adjusted() < -exponent(currency):
+    minor = _shifted(number, exponent(currency))
+    if minor is None:
         raise InvalidMoney(f"has more decimals than {currency}")
-    scaled = number.scaleb(exponent(currency))
-    if scaled != scaled.to_integral_value():
-        raise InvalidMoney(f"has more decimals than {currency}")
-    if scaled > MAX_MINOR:
+    if minor > MAX_MINOR:
         raise InvalidMoney("is too large")
-    return Money(int(scaled), currency)
+    return Money(minor, currency)
+
+
+def _shifted(number: Decimal, places: int) -> int | None:
+    """`number` times 10 to the power of `places`, or None when that is not whole. Digit by digit: no context rounds it."""
+    if not number:
+        return 0
+    if number.adjusted() < -places:
+        return None
+    _, digits, power = number.as_tuple()
+    assert isinstance(power, int)
+    coefficient, shift = int(Decimal((0, digits, 0))), power + places
+    if shift >= 0:
+        return coefficient * int(10**shift)
+    whole, rest = divmod(coefficient, int(10**-shift))
+    return None if rest else whole
 
 
 def major_text(minor: int, currency: str) -> str:

@@ -10,7 +10,7 @@ from kassa.kit.money import Money
 
 
 class EmptyPosting(Invalid):
-    """A posting moves a positive amount between two different accounts."""
+    """An entry has postings, and each moves a positive amount between two different accounts."""
 
     code = "empty_posting"
 
@@ -37,6 +37,10 @@ class Entry:
     payment_id: uuid.UUID
     reference: str
     postings: tuple[Posting, ...]
+
+    def __post_init__(self) -> None:
+        if not self.postings:
+            raise EmptyPosting
 
 
 def capture(merchant_id: str, payment_id: uuid.UUID, provider: str, amount: Money) -> Entry:

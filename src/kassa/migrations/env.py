@@ -6,15 +6,14 @@ nothing to do. A statement that waits longer than `LOCK_TIMEOUT_S` for a table i
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from kassa import migrate
+from kassa.cli.where import beside
+from kassa.settings import Settings, SettingsError
 
 LOCK_TIMEOUT_S = 5
 """How long one statement may wait for a lock, in seconds: behind a waiting ALTER TABLE every other query waits too."""
@@ -23,14 +22,13 @@ VERSION_TABLE = "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar
 
 
 def database_url() -> str:
-    """The DSN that was handed over, else `DATABASE_URL`, else the embedded server that runs under `KASSA_HOME`."""
-    given = context.config.attributes.get("dsn") or os.environ.get("DATABASE_URL")
-    running = Path(os.environ.get("KASSA_HOME", ".kassa"), "database_url")
-    if not given and running.exists():
-        given = running.read_text().strip()
-    if not given:
-        raise SystemExit("DATABASE_URL is not set, and no `kassa dev` runs in this folder")
-    return migrate.plain(str(given)).replace("postgresql://", "postgresql+psycopg://", 1)
+    """The DSN that was handed over; on Alembic's own command line `DATABASE_URL`, else that of a `kassa dev` in this folder."""
+    given = context.config.attributes.get("dsn")
+    try:
+        found = str(given) if given else beside(Settings.load(False, need=())).database_url
+    except SettingsError as error:
+        raise SystemExit(f"kassa: {error}") from None
+    return found.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def make_version_table(connection: Connection) -> None:

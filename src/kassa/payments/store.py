@@ -210,7 +210,7 @@ async def apply_refund(tx: Tx, payment: Payment, refund: Refund) -> Payment:
         UPDATE payments SET refunding_minor = refunding_minor - $3, refunded_minor = refunded_minor + $4,
                status = CASE WHEN refunded_minor + $4 = captured_minor THEN 'refunded'
                              WHEN $3 > 0 AND $4 = 0 AND status = 'refunding' THEN 'paid' ELSE status END,
-               holds_reference = refunded_minor + $4 <> captured_minor,
+               holds_reference = holds_reference AND refunded_minor + $4 <> captured_minor,
                updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2
         RETURNING {_COLUMNS}

@@ -107,7 +107,8 @@ def wire(database_server: DatabaseServer) -> Iterator[tuple[Wire, str]]:
         pytest.skip("this PostgreSQL is reached without TCP")
     line_to = Wire(place.hostname, place.port)
     who, at, _ = place.netloc.rpartition("@")
-    yield line_to, place._replace(netloc=f"{who}{at}127.0.0.1:{line_to.port}").geturl()
+    netloc = f"{who}{at}127.0.0.1:{line_to.port}"
+    yield line_to, place._replace(scheme="postgresql+asyncpg", netloc=netloc).geturl()  # as the README writes it
     line_to.close()
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
-
 from tests import rig
 from tests.rig import Server
 

@@ -16,7 +16,6 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 import httpx2
-
 from tests.rig import Server
 
 Json = dict[str, Any]

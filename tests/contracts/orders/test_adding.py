@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import httpx2
 import pytest
-
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.rig import Server
 
 from .journeys import (
@@ -154,3 +156,24 @@ def test_what_nobody_sells_is_unknown(buyer: httpx2.Client) -> None:
         answer = buyer.post("/api/cart/items", json={"productId": product})
         refusal(answer, 404, "unknown_product")
     assert look(buyer)["version"] == 0
+
+
+PRICES = {
+    "prod_001": "99.90",
+    "prod_004": "12.50",
+    "prod_005": "0.01",
+    "prod_007": "29.99",
+    "prod_009": "19.95",
+    "prod_012": "9999999.99",
+}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wanted=st.dictionaries(st.sampled_from(sorted(PRICES)), st.integers(1, 999), min_size=1))
+def test_any_cart_is_the_exact_sum_of_its_lines(buyer: httpx2.Client, wanted: dict[str, int]) -> None:
+    success(buyer.delete("/api/cart"))
+    for product, quantity in wanted.items():
+        add(buyer, product, quantity)
+    cart = look(buyer)
+    assert Decimal(cart["totalAmount"]) == sum(Decimal(PRICES[product]) * quantity for product, quantity in wanted.items())
+    assert cart["totalItems"] == sum(wanted.values())

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-
 from tests.rig import Server
 
 from .journeys import (

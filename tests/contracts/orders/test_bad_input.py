@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from .journeys import (
     MUMBAI,
@@ -24,6 +26,7 @@ from .journeys import (
 )
 
 CANARY = "canary-7731-never-echo"
+NOBODYS_ID = "019b76da-9f2b-7e60-b3c4-0d9a8e7f6a51"
 
 
 @pytest.fixture
@@ -261,7 +264,7 @@ def test_a_method_that_is_none_is_refused(shopper: httpx2.Client, method: object
         *("abcd efgh ijkl mnop", "card", "411111111111111x", "**** **** **** ****", "123"),
         *("41111111111111111111", "4111 1111 1111 1111 1111", "*" * 16 + "1234", ""),
         *("4111.1111.1111.1111", "4111111111111111\x00", "4111111111111111;--", "1234 - " * 7),
-        *(4111111111111111, ["4111111111111111"], True, "４１１１１１１１１１１１１１１１"),
+        *(4111111111111111, ["4111111111111111"], True, "\uff14" + "\uff11" * 15),
     ],
 )
 def test_a_card_number_that_cannot_be_is_refused_unseen(shopper: httpx2.Client, number: object) -> None:
@@ -349,3 +352,39 @@ def test_no_refusal_repeats_what_it_was_given(buyer: httpx2.Client, staff: httpx
     ):
         assert 400 <= answer.status_code < 500
         assert CANARY not in answer.text
+
+
+# Anything at all
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+ANYTHING = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8
+)
+WISHES = st.fixed_dictionaries(
+    {},
+    optional={
+        "productId": st.sampled_from(["prod_001", "prod_soldout"]) | ANYTHING,
+        "quantity": st.integers(0, 1000) | ANYTHING,
+        "status": st.sampled_from(["cancelled", "paid"]) | ANYTHING,
+        "note": ANYTHING,
+        "shippingAddress": st.just(MUMBAI) | st.dictionaries(st.sampled_from([*MUMBAI, "x"]), ANYTHING) | ANYTHING,
+        "paymentMethod": st.sampled_from(["upi", "link:stripe", "payme", "link:"]) | ANYTHING,
+        "paymentDetails": st.dictionaries(st.sampled_from(["cardNumber", "expiryDate", "x"]), ANYTHING) | ANYTHING,
+        "cartVersion": ANYTHING,
+        "expectedTotal": ANYTHING,
+    },
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=60) | (WISHES | ANYTHING).map(lambda said: json.dumps(said).encode()))
+def test_no_body_whatever_breaks_anything(buyer: httpx2.Client, body: bytes) -> None:
+    for method, path in (
+        ("POST", "/api/cart/items"),
+        ("PUT", f"/api/cart/items/{NOBODYS_ID}"),
+        ("POST", "/api/orders"),
+        ("PUT", f"/api/orders/{NOBODYS_ID}/status"),
+    ):
+        answer = buyer.request(method, path, content=body)
+        assert answer.status_code < 500, (method, path, body, answer.text)
+        assert answer.json()["success"] is (answer.status_code < 300)

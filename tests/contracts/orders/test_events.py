@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 
 import httpx2
 import pytest
-
 from tests.rig import Server
 
 from .journeys import (

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-
 from tests.rig import Server
 
 from .journeys import (

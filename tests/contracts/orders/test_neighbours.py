@@ -12,7 +12,6 @@ from decimal import Decimal
 
 import httpx2
 import pytest
-
 from tests.rig import Server
 
 from .journeys import (

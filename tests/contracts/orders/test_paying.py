@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-
 from tests.rig import Server
 
 from .journeys import (

@@ -271,7 +271,9 @@ def test_a_version_between_orders_was_never_ordered(buyer: httpx2.Client) -> Non
         {"shippingAddress": {**MUMBAI, "floor": "3"}},
     ],
 )
-def test_the_same_cart_cannot_be_ordered_differently(buyer: httpx2.Client, named: dict[str, object], other: dict[str, object]) -> None:
+def test_the_same_cart_cannot_be_ordered_differently(
+    buyer: httpx2.Client, named: dict[str, object], other: dict[str, object]
+) -> None:
     order = buy_waiting(buyer)
     body = wish(paymentMethod="link:stripe") | named | other
     details = refusal(buyer.post("/api/orders", json=body), 409, "cart_already_ordered")

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
-
 from tests.rig import Server
 
 from .journeys import (
@@ -257,7 +256,9 @@ def test_what_was_paid_is_taken_line_by_line_in_product_order(shop: ProductShop,
     order = place(buyer, paymentDetails={"cardNumber": "4929123412348815"})["id"]
     wait_for(buyer, order, "paid", "paid")
     assert eventually(lambda: len(shop.changes(*wares)) == 3)
-    assert shop.changes(*wares) == [(ware, -quantity, f"{order}:take:{ware}") for ware, quantity in zip(wares, (1, 2, 3), strict=True)]
+    assert shop.changes(*wares) == [
+        (ware, -quantity, f"{order}:take:{ware}") for ware, quantity in zip(wares, (1, 2, 3), strict=True)
+    ]
     for call in shop.calls("PATCH", wares[0]):
         assert call.path == f"/api/products/{wares[0]}/stock"
         assert call.body == {"quantity": -1}

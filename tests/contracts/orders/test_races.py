@@ -11,7 +11,6 @@ from itertools import cycle
 
 import httpx2
 import pytest
-
 from tests.rig import Server
 
 from .journeys import (
@@ -69,7 +68,11 @@ def ordering(method: str = "link:stripe", **headers: str) -> Act:
 def in_turn(*acts: Act) -> Act:
     """One buyer does the first act, the next buyer the second, and so on, round and round."""
     turns = cycle(acts)
-    return lambda buyer: next(turns)(buyer)
+
+    def whose_turn(buyer: Buyer) -> Awaitable[httpx2.Response]:
+        return next(turns)(buyer)
+
+    return whose_turn
 
 
 def looking() -> Act:

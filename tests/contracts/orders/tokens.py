@@ -119,7 +119,9 @@ HOSTILE: dict[str, Forgery] = {
     "first letter of the signature changed": lambda s: other_last_letter(jwt(claims(), s)),
     "signature cut short": lambda s: jwt(claims(), s)[:-6],
     "signature absent": lambda s: jwt(claims(), s).rpartition(".")[0] + ".",
-    "payload of another token": lambda s: ".".join([*jwt(claims(), s).split(".")[:1], part(claims(id=1)), jwt(claims(), s).split(".")[2]]),
+    "payload of another token": lambda s: ".".join(
+        [*jwt(claims(), s).split(".")[:1], part(claims(id=1)), jwt(claims(), s).split(".")[2]]
+    ),
     # shapes
     "two parts": lambda s: jwt(claims(), s).rpartition(".")[0],
     "one part": lambda s: part(claims()),

@@ -26,7 +26,7 @@ def test_every_line_is_pinned_and_hashed() -> None:
 
 
 def test_no_index_no_address_no_path() -> None:
-    assert not re.search(r"https?:|file:|--index|--find-links|--trusted|/", re.sub(r"^# .*$", "", LOCK, flags=re.MULTILINE))
+    assert not re.search(r"https?:|file:|--index|--find|--trusted|/", re.sub(r"^# .*$", "", LOCK, flags=re.MULTILINE))
 
 
 def test_everything_that_pyproject_asks_for_is_there() -> None:

@@ -87,3 +87,13 @@ def test_the_chain_of_revisions_has_one_end() -> None:
     known, head = migrate.revisions()
     assert head in known
     assert asyncio.iscoroutinefunction(migrate.check)
+
+
+def test_alembics_own_command_line_does_the_same(database_server: rig.DatabaseServer) -> None:
+    dsn = database_server.empty()
+    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    done = subprocess.run(
+        command, cwd=rig.ROOT, env=rig.clean_environment(DATABASE_URL=dsn), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    look(dsn)

@@ -1,0 +1,116 @@
+"""The rows of the table that this version measures."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+
+from bench.load import Plan, fire
+from bench.report import Row
+from bench.town import HOT, SPREAD, Town
+from bench.yardstick import pgbench
+
+Say = Callable[[str], None]
+TABLES = (
+    "idempotency_keys", "checkouts", "checkout_steps", "orders", "order_lines", "order_timeline", "payments", "reservations",
+    "ledger_entries", "ledger_postings", "stock_journal", "event_counters", "events",
+)  # fmt: skip
+AT_ONCE = 16
+CLIENTS = (4, 8, 16)
+
+
+def checkout_against_pgbench(place: Town, pairs: int, seconds: int, say: Say) -> Row:
+    """A whole checkout over HTTP (token, key, ledger, events) against pgbench writing the same rows with the same commits."""
+    plan = Plan(place.port, "/checkout/process", place.token, [_body(*_two()) for _ in range(500)], AT_ONCE, seconds)
+    warm = fire(Plan(**{**_as_dict(plan), "seconds": 2}))
+    say(f"  warmed up: {warm.per_second:.0f} /s, {warm.statuses}")
+    best = max(CLIENTS, key=lambda clients: pgbench(place.home, place.yard, clients, 2, CLIENTS.index(clients) + 1))
+    before = _counts(place, place.dsn), _counts(place, place.yard)
+    ours, theirs, notes, wrong = [], [], [], 0
+    for pair in range(pairs):
+        happened = fire(plan)
+        ours.append(happened.per_second)
+        wrong += sum(count for status, count in happened.statuses.items() if status != "200")
+        theirs.append(pgbench(place.home, place.yard, best, seconds, 10 + pair))
+        say(f"  pair {pair + 1}: {ours[-1]:.0f} against {theirs[-1]:.0f} /s = {ours[-1] / theirs[-1]:.2f}")
+        notes = [f"{AT_ONCE} at once: p50 {happened.p50_ms:.0f} ms, p99 {happened.p99_ms:.0f} ms; pgbench with {best} clients"]
+    after = _counts(place, place.dsn), _counts(place, place.yard)
+    mine, other = _per_checkout(before[0], after[0]), _per_checkout(before[1], after[1])
+    checks = {
+        "every answer is 200": wrong == 0,
+        f"the same rows per checkout on both sides ({sum(mine.values()):.0f} in {len(TABLES)} tables)": mine == other,
+        "kassa verify is clean": place.verify(),
+    }
+    if mine != other:
+        notes.append(f"rows differ: {[(t, mine[t], other[t]) for t in TABLES if mine[t] != other[t]]}")
+    return Row(1, "checkout over HTTP, everything local,", "pgbench, the same rows and commits", 0.5, ours, theirs, checks, notes)
+
+
+def one_hot_product(place: Town, pairs: int, seconds: int, say: Say) -> Row:
+    """200 buyers on one product against 200 buyers spread over ten thousand products."""
+    del seconds
+    pieces, buyers = 1500, 200
+    hot = Plan(place.port, "/checkout/process", place.token, [_body(HOT)], buyers, 120, pieces + buyers)
+    spread_bodies = [_body(f"p{random.randint(1, SPREAD)}") for _ in range(2000)]
+    spread = Plan(place.port, "/checkout/process", place.token, spread_bodies, buyers, 120, pieces + buyers)
+    ours, theirs, exact = [], [], True
+    for pair in range(pairs):
+        _leave_in_stock(place, pieces)
+        happened = fire(hot)
+        exact &= happened.statuses == {"200": pieces, "422": buyers} and _in_stock(place) == (0, 0)
+        ours.append(happened.per_second)
+        theirs.append(fire(spread).per_second)
+        say(f"  pair {pair + 1}: {ours[-1]:.0f} against {theirs[-1]:.0f} /s = {ours[-1] / theirs[-1]:.2f}")
+    checks = {f"each time exactly {pieces} of {pieces} sold, {buyers} clean refusals": exact, "kassa verify is clean": place.verify()}
+    return Row(5, "200 buyers on one product", f"spread over {SPREAD} products", 0.5, ours, theirs, checks)
+
+
+ROWS: dict[int, Callable[[Town, int, int, Say], Row]] = {1: checkout_against_pgbench, 5: one_hot_product}
+
+
+def _two() -> tuple[str, str]:
+    first, second = random.sample(range(1, SPREAD + 1), 2)
+    return f"p{first}", f"p{second}"
+
+
+def _body(*products: str) -> str:
+    return json.dumps(
+        {
+            "payment_method": {"type": "credit_card", "card_number": "4111111111111111", "card_expiry": "12/25", "card_cvv": "123"},
+            "customer_email": "customer@example.com",
+            "shipping_address": {"street": "Rua das Flores", "number": "123", "city": "Sao Paulo", "state": "SP", "zip_code": "01234-567"},
+            "items": [{"product_id": product, "quantity": 1} for product in products],
+        }
+    )
+
+
+def _as_dict(plan: Plan) -> dict[str, object]:
+    return {name: getattr(plan, name) for name in plan.__slots__}
+
+
+def _counts(place: Town, dsn: str) -> dict[str, int]:
+    return {table: place.ask(dsn, f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in TABLES}
+
+
+def _per_checkout(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
+    made = after["checkouts"] - before["checkouts"]
+    return {table: round((after[table] - before[table]) / made, 3) for table in TABLES}
+
+
+def _leave_in_stock(place: Town, pieces: int) -> None:
+    """Set the hot product to `pieces`, with the journal line that explains it."""
+    sql = """
+        WITH was AS (SELECT on_hand FROM stock_levels WHERE product_id = $1), noted AS (
+            INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
+            SELECT '1', 'shop', $1, 'adjusted', gen_random_uuid()::text, $2 - on_hand, now() FROM was WHERE on_hand <> $2)
+        UPDATE stock_levels SET on_hand = $2 WHERE product_id = $1
+    """
+    place.ask(place.dsn, sql, HOT, pieces)
+
+
+def _in_stock(place: Town) -> tuple[int, int]:
+    [row] = place.ask(place.dsn, "SELECT on_hand, reserved FROM stock_levels WHERE product_id = $1", HOT)
+    return row["on_hand"], row["reserved"]
+
+
