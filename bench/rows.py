@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from bench.load import Plan, fire
 from bench.report import Row
@@ -23,7 +24,7 @@ CLIENTS = (4, 8, 16)
 def checkout_against_pgbench(place: Town, pairs: int, seconds: int, say: Say) -> Row:
     """A whole checkout over HTTP (token, key, ledger, events) against pgbench writing the same rows with the same commits."""
     plan = Plan(place.port, "/checkout/process", place.token, [_body(*_two()) for _ in range(500)], AT_ONCE, seconds)
-    warm = fire(Plan(**{**_as_dict(plan), "seconds": 2}))
+    warm = fire(replace(plan, seconds=2))
     say(f"  warmed up: {warm.per_second:.0f} /s, {warm.statuses}")
     best = max(CLIENTS, key=lambda clients: pgbench(place.home, place.yard, clients, 2, CLIENTS.index(clients) + 1))
     before = _counts(place, place.dsn), _counts(place, place.yard)
@@ -83,10 +84,6 @@ def _body(*products: str) -> str:
             "items": [{"product_id": product, "quantity": 1} for product in products],
         }
     )
-
-
-def _as_dict(plan: Plan) -> dict[str, object]:
-    return {name: getattr(plan, name) for name in plan.__slots__}
 
 
 def _counts(place: Town, dsn: str) -> dict[str, int]:

@@ -24,6 +24,7 @@ from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import CommitUnknown, DatabaseAway, Tx
 from kassa.kit.errors import KassaError
+from kassa.kit.secrets import Keys
 
 DAY = timedelta(hours=24)
 MONTH = timedelta(days=30)
@@ -33,6 +34,8 @@ _POLL_S = 0.05
 _WIDE = 40
 _EXACTLY = decimal.Context(prec=1000)
 
+Fingerprint = Callable[[bytes], bytes]
+Said = Callable[[Fingerprint], tuple[str, Any]]
 Work = Callable[[Tx], Awaitable[Answer]]
 
 
@@ -43,11 +46,25 @@ def given_key(call: Call) -> str | None:
 
 def key_for(call: Call, key: str | None, caller: str, body: Any, keep: timedelta = DAY) -> once.Key | None:
     """`key` in its scope: the house merchant, `caller`, method and route. `body` holds no secret any more."""
+    return key_of(call, key, lambda _: (caller, body), keep)
+
+
+def key_of(call: Call, key: str | None, said: Said, keep: timedelta) -> once.Key | None:
+    """`key` for a body with a card: `said` gives caller and body with every secret replaced by a fingerprint of the given kind.
+
+    While `KASSA_SECRET` is being replaced the key is known under both secrets.
+    """
     if key is None:
         return None
     query = call.scope.get("query_string", b"").decode("latin-1")
-    payload = call.ctx.keys.fingerprint(canonical({"path": call.in_path, "query": query, "body": body}))
-    return once.Key(MERCHANT, caller, call.operation, key, payload, keep)
+
+    def under(keys: Keys, before: once.Key | None) -> once.Key:
+        caller, body = said(keys.fingerprint)
+        payload = keys.fingerprint(canonical({"path": call.in_path, "query": query, "body": body}))
+        return once.Key(MERCHANT, caller, call.operation, key, payload, keep, before)
+
+    old = call.ctx.keys.before
+    return under(call.ctx.keys, under(old, None) if old else None)
 
 
 def canonical(value: Any) -> bytes:

@@ -60,7 +60,8 @@ async def _owe(ctx: Context, tx: Tx, held: Held) -> None:
 
 async def _before_completion(ctx: Context, tx: Tx, held: Held, note: str | None) -> None:
     """The order is pending: the checkout ends here, except for what has happened already and is undone after this."""
-    if held.checkout.status in {"paid", "reserved"} and any(is_remote(act) and act in held.steps for act in held.checkout.acts):
+    begun = any(is_remote(act) and act in held.steps for act in held.checkout.acts)
+    if held.payment.captured_minor or (begun and held.checkout.status in {"paid", "reserved"}):
         await advance(tx, held, "undoing", store.Next(0, "keep"), refusal=CANCELLED)
         held.order = await orders.move(tx, held.order, "cancelled", note=note)
         return

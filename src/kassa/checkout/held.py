@@ -68,11 +68,14 @@ class Held:
         acts = (act for act in self.checkout.acts if is_remote(act) and act != besides)
         return next((act for act in acts if self.status_of(act) != "done"), None)
 
-    def last_to_undo(self) -> str | None:
-        """The last act that has happened, or may have, and is not undone yet (own stock is let go at the end)."""
-        open_ones = {"done", "running", "unknown", "undoing"}
+    def to_undo(self) -> list[str]:
+        """The acts that have happened, or may have, and are not undone yet, the last one first (own stock is let go at the end).
+
+        A completed checkout has something to undo only where its order was cancelled: the acts marked `undoing`.
+        """
+        standing = {"undoing"} if self.checkout.status == "completed" else {"done", "running", "unknown", "undoing"}
         acts = [act for act in self.checkout.acts if act == PAYMENT or is_remote(act)]
-        return next((act for act in reversed(acts) if self.status_of(act) in open_ones), None)
+        return [act for act in reversed(acts) if self.status_of(act) in standing]
 
     def stock_is_held(self) -> bool:
         """Whether the hold on own stock still stands."""

@@ -31,10 +31,12 @@ async def advance(
     written = [note for note in notes if note.step in held.checkout.acts]
     if undo_stock and held.status_of(STOCK) == "done":
         written.append(store.Note(STOCK, "undone"))
-    before = time.monotonic()
+    before, before_status = time.monotonic(), held.checkout.status
     held.checkout = await store.advance(
         tx, held.checkout, status, when, written, lease_s=held.lease_s, refusal=refusal, tries=tries
     )
+    if before_status == "parked" != status:
+        await store.close_cases(tx, held.checkout, f"became {status}")
     if when.lease == "renew":
         held.leased_at = before
     held.steps = _noted(held.steps, written, held.checkout)

@@ -6,6 +6,8 @@ back, each exactly once; not known, the order is cancelled and a late yes is ref
 
 from __future__ import annotations
 
+import contextlib
+
 from kassa import orders
 from kassa.checkout import store
 from kassa.checkout.answers import repeat
@@ -13,13 +15,14 @@ from kassa.checkout.cancel import cancel
 from kassa.checkout.held import load
 from kassa.checkout.rules import CASH
 from kassa.checkout.saga import drive
+from kassa.checkout.sweep import send_refund
 from kassa.checkout.wishes import MoveWish, Placed, RenderOrder, Replayed
 from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.kit.errors import Busy
 from kassa.orders.model import OrderMissing
-from kassa.payments import Verdict, due_refunds, find, send_refund, settle
+from kassa.payments import RefundTaken, Verdict, find, refunds_of, settle
 
 _LOOKS = 8
 
@@ -100,6 +103,7 @@ async def _after_cancel(ctx: Context, order: orders.Order) -> None:
     checkout = await store.claim(ctx.db, order.merchant_id, order.checkout_id, ctx.lease_s)
     if checkout is not None:
         await drive(ctx, await load(ctx.db, checkout, lease_s=ctx.lease_s))
-    for refund in await due_refunds(ctx):
-        if refund.payment_id == order.payment_id:
-            await send_refund(ctx, refund)
+    for refund in await refunds_of(ctx.db, order.merchant_id, order.payment_id):
+        if refund.status == "pending":
+            with contextlib.suppress(RefundTaken):
+                await send_refund(ctx, refund)

@@ -106,7 +106,7 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         email=None,
         cart_id=cart.cart_id,
         cart_version=cart.version,
-        asked=wish.asked,
+        asked=wish.asked[0],
         key=wish.key,
     )
     return await _place(ctx, wish, cart, purchase, render)
@@ -173,7 +173,7 @@ async def _existing(ctx: Context, wish: CartWish, cart: carts.Cart) -> Placed | 
 
 
 async def _same(ctx: Context, wish: CartWish, taken: store.CartTaken) -> Placed:
-    if bytes(taken.asked) != wish.asked:
+    if bytes(taken.asked) not in wish.asked:
         raise AlreadyOrdered(order_id=str(taken.order_id))
     order = await orders.find(ctx.db, wish.channel.merchant_id, taken.order_id)
     if order is None:

@@ -55,13 +55,17 @@ async def resume(ctx: Context, checkout: Checkout) -> Held:
 
 async def _step(ctx: Context, held: Held) -> bool:
     """Do the next act; False when the leader has nothing more to do now."""
-    match held.checkout.status:
-        case "reserved" | "paid":
-            return await _forward(ctx, held)
-        case "paying" | "parked" | "undone" if held.payment.status in {"opened", "waiting", "unknown", "declined", "parked"}:
-            return await _pay(ctx, held)
-        case _:
-            return await undo_next(ctx, held, keep_lease)
+    status, payment = held.checkout.status, held.payment.status
+    if status in {"reserved", "paid"}:
+        return await _forward(ctx, held)
+    asked = {"opened", "waiting", "unknown", "declined", "parked"}
+    if (status in {"paying", "undone", "parked"} and payment in asked) or (status == "undoing" and payment == "unknown"):
+        return await _pay(ctx, held)
+    if status == "parked" and held.checkout.error is None:
+        # An act at a neighbour is not known and everything stays as it stands, until a person decides.
+        await store.let_go(ctx.db, held.checkout)
+        return False
+    return await undo_next(ctx, held, keep_lease)
 
 
 async def _pay(ctx: Context, held: Held) -> bool:

@@ -101,7 +101,7 @@ async def _refused(ctx: Context, tx: Tx, held: Held, verdict: Verdict) -> None:
 
 
 async def _while_undoing(tx: Tx, held: Held, verdict: Verdict) -> None:
-    step = {"paid": "done", "unknown": "unknown"}.get(verdict.kind, "refused")
+    step = {"paid": "done", "unknown": "unknown", "parked": "stuck"}.get(verdict.kind, "refused")
     when = held.go_on() if verdict.kind != "unknown" else held.when(verdict.ask_in_s or 0)
     await advance(tx, held, held.checkout.status, when, [store.Note(PAYMENT, step, verdict.ref)])
     held.payment = (await payments.settle(tx, held.payment, verdict)).payment
@@ -118,7 +118,7 @@ async def _after_giving_up(tx: Tx, held: Held, verdict: Verdict) -> None:
         if verdict.kind == "parked":
             await store.open_case(tx, held.checkout, "payment_unknown", PAYMENT, verdict.message, held.payment.amount_minor)
         if held.payment.status == "declined":
-            await payments.note_late_look(tx, held.payment, verdict.ask_in_s)
+            held.payment = await payments.note_late_look(tx, held.payment, verdict.ask_in_s)
     held.payment = (await payments.settle(tx, held.payment, verdict)).payment
 
 

@@ -300,10 +300,10 @@ async def let_go(db: Database, checkout: Checkout) -> None:
 
 
 async def open_case(
-    tx: Tx, checkout: Checkout, kind: str, act: str, last_answer: str | None, amount_minor: int | None
+    reader: Reader, checkout: Checkout, kind: str, act: str, last_answer: str | None, amount_minor: int | None
 ) -> None:
     """List something for a person, once while it is open."""
-    await tx.execute(
+    await reader.execute(
         """
         INSERT INTO cases (merchant_id, case_id, kind, subject, act, amount_minor, currency, last_answer, opened_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, kassa_now())

@@ -6,27 +6,33 @@ Due work is found by a plain read across merchants and claimed merchant by merch
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections import defaultdict
 
-from kassa import payments
+from kassa import orders, payments
 from kassa.checkout import store
-from kassa.checkout.model import Checkout
+from kassa.checkout.model import PAYMENT, Checkout
 from kassa.checkout.saga import resume
 from kassa.kit.context import Context
 
+log = logging.getLogger("kassa.checkout")
 _AT_ONCE = 32
 _PER_MERCHANT = 8
 
 
 async def sweep_checkouts(ctx: Context) -> int:
-    """Resume due checkouts, at most 32 at once and 8 of one merchant per turn; returns how many were taken up."""
+    """Resume due checkouts, at most 32 a turn and 8 of one merchant while others wait; returns how many were taken up."""
     by_merchant: dict[str, list[uuid.UUID]] = defaultdict(list)
     for merchant_id, checkout_id in await store.due(ctx.db, _AT_ONCE * 4):
         by_merchant[merchant_id].append(checkout_id)
     claimed: list[Checkout] = []
+    share = _AT_ONCE if len(by_merchant) == 1 else _PER_MERCHANT
     for merchant_id, checkout_ids in by_merchant.items():
-        claimed += await store.claim_due(ctx.db, merchant_id, checkout_ids[:_PER_MERCHANT], ctx.lease_s)
+        room = min(share, _AT_ONCE - len(claimed))
+        if room <= 0:
+            break
+        claimed += await store.claim_due(ctx.db, merchant_id, checkout_ids[:room], ctx.lease_s)
     for checkout in claimed:
         ctx.background.spawn(resume(ctx, checkout), name=f"checkout {checkout.checkout_id}")
     return len(claimed)
@@ -35,7 +41,20 @@ async def sweep_checkouts(ctx: Context) -> int:
 async def sweep_refunds(ctx: Context) -> int:
     """Send due refunds again; returns how many were sent."""
     due = await payments.due_refunds(ctx, _AT_ONCE)
-    results = await asyncio.gather(
-        *(payments.send_refund(ctx, refund) for refund in due), return_exceptions=True
-    )
+    results = await asyncio.gather(*(send_refund(ctx, refund) for refund in due), return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, payments.RefundTaken):
+            log.warning("a refund could not be sent: %s", type(result).__name__)
     return sum(not isinstance(result, BaseException) for result in results)
+
+
+async def send_refund(ctx: Context, refund: payments.Refund) -> payments.Refund:
+    """Send one refund; where it needs a person, list it for one. Raises `RefundTaken` when somebody else sends it."""
+    sent = await payments.send_refund(ctx, refund)
+    if sent.status == "parked" and refund.status != "parked":
+        payment = await payments.find(ctx.db, sent.merchant_id, sent.payment_id)
+        order = await orders.find(ctx.db, sent.merchant_id, uuid.UUID(payment.ref)) if payment else None
+        checkout = await store.find(ctx.db, sent.merchant_id, order.checkout_id) if order else None
+        if checkout is not None:
+            await store.open_case(ctx.db, checkout, "refund_parked", PAYMENT, sent.message, sent.amount_minor)
+    return sent

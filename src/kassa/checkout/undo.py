@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from kassa import orders, payments
+from kassa import catalog, orders, payments
 from kassa.checkout import store
 from kassa.checkout.finish import close_undone
-from kassa.checkout.held import Held, look_again, seconds_until
+from kassa.checkout.held import Held, keep_answer, look_again, seconds_until
 from kassa.checkout.journal import advance
 from kassa.checkout.model import PAYMENT, Step
 from kassa.checkout.steps import Neighbours, Outcome, act_of
@@ -29,60 +29,77 @@ KeepLease = Callable[[Context, Held, Coroutine[Any, Any, Any]], Coroutine[Any, A
 async def undo_next(ctx: Context, held: Held, keep_lease: KeepLease) -> bool:
     """Undo the last act that still stands; with none left, close. False when there is nothing more to do now.
 
-    A completed checkout has something to undo only where its order was cancelled: the acts marked `undoing`.
+    An act whose undo got no answer waits for its next turn and holds up nobody: least of all the buyer's money.
     """
-    status = held.checkout.status
-    if status == "completed":
-        act = next((step.step for step in reversed(list(held.steps.values())) if step.status == "undoing"), None)
-    else:
-        act = held.last_to_undo()
-    if act is None:
-        return await _close(ctx, held)
-    if act == PAYMENT:
-        return await _give_money_back(ctx, held, keep_lease)
-    step = held.steps[act]
-    if step.status in {"running", "unknown"}:
+    waits: list[float] = []
+    for act in held.to_undo():
+        if act == PAYMENT:
+            wait = await _give_money_back(ctx, held, keep_lease)
+        elif (wait := _due_in(held.steps[act], held)) <= 0:
+            return await _undo(ctx, held, act, keep_lease)
+        if wait is None:
+            return True
+        waits.append(wait)
+    return await _wait(ctx, held, min(waits), keep_lease) if waits else await _close(ctx, held)
+
+
+async def _undo(ctx: Context, held: Held, act: str, keep_lease: KeepLease) -> bool:
+    if held.steps[act].status in {"running", "unknown"}:
         return await _find_out(ctx, held, act, keep_lease)
     outcome: Outcome = await keep_lease(ctx, held, act_of(act)[1](ctx.port(Neighbours), held))
     return await _note_undo(ctx, held, act, outcome)
 
 
 async def _close(ctx: Context, held: Held) -> bool:
-    if held.checkout.status == "completed":
-        async with ctx.db.transaction("checkout.close") as tx:
-            await advance(tx, held, "completed", store.OVER)
-        return False
-    if held.checkout.status in {"undone", "parked"}:
-        await store.let_go(ctx.db, held.checkout)
-        return False
+    """Nothing is left that could be undone now: undone, or parked where something is stuck."""
     stuck = any(step.status == "stuck" for step in held.steps.values())
-    async with ctx.db.transaction("checkout.close") as tx:
-        await advance(tx, held, "parked" if stuck else "undone", store.OVER, undo_stock=True)
-        await close_undone(ctx, tx, held)
+    match held.checkout.status:
+        case "completed":
+            async with ctx.db.transaction("checkout.close") as tx:
+                await advance(tx, held, "completed", store.OVER)
+        case "undone":
+            await store.let_go(ctx.db, held.checkout)
+        case _ if stuck:
+            await _park(ctx, held, store.OVER)
+        case _:
+            async with ctx.db.transaction("checkout.close") as tx:
+                await advance(tx, held, "undone", store.OVER, undo_stock=True)
+                await close_undone(ctx, tx, held)
     return False
 
 
-async def _give_money_back(ctx: Context, held: Held, keep_lease: KeepLease) -> bool:
-    """Refund the whole capture under the one key of this checkout's undo."""
+async def _park(ctx: Context, held: Held, when: store.Next) -> None:
+    """Leave the rest to a person: own stock is let go all the same, and the caller's answer is final."""
+    async with ctx.db.transaction("checkout.park") as tx:
+        await advance(tx, held, "parked", when, undo_stock=True)
+        await catalog.release(tx, held.checkout.merchant_id, held.checkout.checkout_id)
+        await keep_answer(ctx, tx, held)
+
+
+async def _give_money_back(ctx: Context, held: Held, keep_lease: KeepLease) -> float | None:
+    """Refund the whole capture under the one key of this checkout's undo. Seconds to wait, or None when something changed."""
     if held.payment.status not in {"paid", "refunding"} or held.payment.captured_minor == 0:
-        return await _mark(ctx, held, "undone" if held.payment.status != "unknown" else "unknown")
+        await _mark(ctx, held, "undone")
+        return None
     key = held.key("refund")
     refunds = await payments.refunds_of(ctx.db, held.checkout.merchant_id, held.payment.payment_id)
     refund = next((each for each in refunds if each.provider_key == key), None)
     if refund is None:
         await _begin_refund(ctx, held, key)
-        return True
+        return None
     if refund.status == "pending" and refund.next_at is not None and refund.next_at <= refund.read_at:
         try:
             refund = await keep_lease(ctx, held, payments.send_refund(ctx, refund))
         except payments.RefundTaken:
-            return await _wait(ctx, held, 1.0)
+            return 1.0
         await _refresh_payment(ctx, held)
     if refund.status == "succeeded":
-        return await _mark(ctx, held, "undone")
-    if refund.status == "parked" or refund.next_at is None:
-        return await _stick(ctx, held, PAYMENT, "the refund needs a person")
-    return await _wait(ctx, held, seconds_until(refund.next_at, refund.read_at) or 1.0)
+        await _mark(ctx, held, "undone")
+        return None
+    if refund.next_at is None:
+        await _stick(ctx, held, PAYMENT, refund.message or "the refund needs a person")
+        return None
+    return max(0.1, seconds_until(refund.next_at, refund.read_at) or 0.0)
 
 
 async def _begin_refund(ctx: Context, held: Held, key: str) -> None:
@@ -102,61 +119,67 @@ async def _refresh_payment(ctx: Context, held: Held) -> None:
     held.payment = found or held.payment
 
 
-async def _mark(ctx: Context, held: Held, status: str) -> bool:
+async def _mark(ctx: Context, held: Held, status: str) -> None:
     async with ctx.db.transaction("checkout.undo") as tx:
         await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(PAYMENT, status)])
-    return True
 
 
 async def _find_out(ctx: Context, held: Held, act: str, keep_lease: KeepLease) -> bool:
     """Whether an act happened is not known: the same request with the same key tells, for two minutes."""
     outcome: Outcome = await keep_lease(ctx, held, act_of(act)[0](ctx.port(Neighbours), held))
     step = held.steps[act]
-    if outcome.kind in {"done", "refused"}:
-        async with ctx.db.transaction("checkout.undo") as tx:
-            await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, outcome.kind, outcome.ref)])
-        return True
     began = step.first_sent_at or step.began_at
-    if (held.checkout.read_at - began).total_seconds() >= ASK_LIMIT_S:
-        return await _stick(ctx, held, act, outcome.message)
-    return await _again(ctx, held, store.Note(act, "unknown", sent=True), AGAIN_S[min(step.sends, len(AGAIN_S)) - 1])
+    if outcome.kind in {"done", "refused"}:
+        await _note(ctx, held, store.Note(act, outcome.kind, outcome.ref))
+    elif (held.checkout.read_at - began).total_seconds() >= ASK_LIMIT_S:
+        await _stick(ctx, held, act, outcome.message)
+    else:
+        await _note(ctx, held, store.Note(act, "unknown", sent=True))
+    return True
 
 
 async def _note_undo(ctx: Context, held: Held, act: str, outcome: Outcome) -> bool:
     if outcome.kind == "no_route":
-        return await _stick(ctx, held, act, outcome.message)
-    if outcome.kind == "done":
-        async with ctx.db.transaction("checkout.undo") as tx:
-            await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, "undone", undo=True)])
-        return True
-    wait = _wait_before(held.steps[act], held)
-    if _tried_for(held.steps[act], held) > PARK_AFTER_S:
-        async with ctx.db.transaction("checkout.park") as tx:
-            await store.open_case(tx, held.checkout, "undo_failing", act, outcome.message, held.checkout.total_minor)
-    return await _again(ctx, held, store.Note(act, "undoing", undo=True), wait)
-
-
-async def _stick(ctx: Context, held: Held, act: str, message: str | None) -> bool:
-    async with ctx.db.transaction("checkout.park") as tx:
-        await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, "stuck")])
-        await store.open_case(tx, held.checkout, "undo_stuck", act, message, held.checkout.total_minor)
+        await _stick(ctx, held, act, outcome.message)
+    elif outcome.kind == "done":
+        await _note(ctx, held, store.Note(act, "undone", undo=True))
+    else:
+        await _note(ctx, held, store.Note(act, "undoing", undo=True))
+        if _tried_for(held.steps[act], held) > PARK_AFTER_S:
+            await store.open_case(ctx.db, held.checkout, "undo_failing", act, outcome.message, held.checkout.total_minor)
+            if held.checkout.status in {"undoing", "returning"}:
+                await _park(ctx, held, held.go_on())
     return True
 
 
-async def _again(ctx: Context, held: Held, note: store.Note, wait: float) -> bool:
+async def _note(ctx: Context, held: Held, note: store.Note) -> None:
     async with ctx.db.transaction("checkout.undo") as tx:
-        await advance(tx, held, held.checkout.status, held.when(wait), [note])
-    return await _wait(ctx, held, wait, noted=True)
+        await advance(tx, held, held.checkout.status, held.go_on(), [note])
 
 
-async def _wait(ctx: Context, held: Held, wait: float, *, noted: bool = False) -> bool:
-    if not noted:
-        async with ctx.db.transaction("checkout.undo") as tx:
-            await advance(tx, held, held.checkout.status, held.when(wait))
+async def _stick(ctx: Context, held: Held, act: str, message: str | None) -> None:
+    async with ctx.db.transaction("checkout.stick") as tx:
+        await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, "stuck")])
+        await store.open_case(tx, held.checkout, "undo_stuck", act, message, held.checkout.total_minor)
+
+
+async def _wait(ctx: Context, held: Held, wait: float, keep_lease: KeepLease) -> bool:
+    async with ctx.db.transaction("checkout.undo") as tx:
+        await advance(tx, held, held.checkout.status, held.when(wait))
     if not held.stays_for(wait):
         return False
-    await asyncio.sleep(wait)
+    await keep_lease(ctx, held, asyncio.sleep(wait))
     return await look_again(ctx.db, held)
+
+
+def _due_in(step: Step, held: Held) -> float:
+    """Seconds until an act is to be undone, or asked about, once more."""
+    passed = (held.checkout.read_at - step.updated_at).total_seconds()
+    if step.status == "unknown":
+        return AGAIN_S[min(step.sends, len(AGAIN_S)) - 1] - passed
+    if step.status == "undoing" and step.undos:
+        return _wait_before(step, held) - passed
+    return 0.0
 
 
 def _tried_for(step: Step, held: Held) -> float:
@@ -164,6 +187,6 @@ def _tried_for(step: Step, held: Held) -> float:
 
 
 def _wait_before(step: Step, held: Held) -> float:
-    if step.undos < len(AGAIN_S):
-        return AGAIN_S[step.undos]
+    if step.undos <= len(AGAIN_S):
+        return AGAIN_S[step.undos - 1]
     return MINUTELY_S if _tried_for(step, held) < SLOW_AFTER_S else SLOWLY_S

@@ -21,7 +21,7 @@ class CartWish:
     """Turn the buyer's cart into an order.
 
     `method` is the contract's text (`credit_card`, `link:stripe` …), `version` the cart version that was looked at,
-    `expected_total` what the buyer agreed to, `asked` a keyed hash of address and method (rule 4 of the contract).
+    `expected_total` what the buyer agreed to, `asked` keyed hashes of address and method (rule 4 of the contract), the one to keep first.
     """
 
     channel: Channel
@@ -30,7 +30,7 @@ class CartWish:
     shipping_address: Mapping[str, Any]
     method: str
     card: CardTrace
-    asked: bytes
+    asked: tuple[bytes, ...]
     version: int | None = None
     expected_total: Money | None = None
     key: once.Key | None = None

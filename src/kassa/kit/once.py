@@ -55,7 +55,10 @@ class InProgress(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key in its scope. `payload` is a keyed hash of what was asked, without any security code."""
+    """A key in its scope. `payload` is a keyed hash of what was asked, without any security code.
+
+    `before` is the same key as the secret that is being replaced would have hashed it: a rotation forgets no key.
+    """
 
     merchant_id: str
     caller: str
@@ -63,6 +66,7 @@ class Key:
     key: str
     payload: bytes
     keep: timedelta
+    before: Key | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ async def claim(tx: Tx, keys: Keys, key: Key, subject: str | None = None) -> Fou
     Waits up to one second for a claim that another transaction has not committed yet, then raises `InProgress`.
     Raises `KeyReused` when the first payload was another one.
     """
+    if key.before is not None and (earlier := await find(tx, keys, key)) is not None:
+        return earlier
     try:
         async with asyncio.timeout(WAIT_S):
             mine = await tx.value(
@@ -123,7 +129,9 @@ async def find(reader: Reader, keys: Keys, key: Key) -> Found | None:
         """,
         key.merchant_id, key.caller, key.operation, key.key,
     )  # fmt: skip
-    return None if row is None else _found(row, keys, key)
+    if row is None:
+        return None if key.before is None else await find(reader, keys, key.before)
+    return _found(row, keys, key)
 
 
 async def accept(tx: Tx, key: Key) -> None:
@@ -162,7 +170,7 @@ async def sweep(reader: Reader, limit: int = 1000) -> int:
 
 
 def _found(row: Row, keys: Keys, key: Key) -> Found:
-    if bytes(row["payload"]) != key.payload:
+    if bytes(row["payload"]) not in {key.payload, key.before.payload if key.before else key.payload}:
         raise KeyReused
     if row["state"] != "done":
         return Found(row["state"], row["subject"], age_s=row["age_s"])

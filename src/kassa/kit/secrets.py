@@ -24,6 +24,8 @@ class Keys:
         self._fingerprint = _derive(secret, b"fingerprint")
         self._seal = AESGCM(_derive(secret, b"seal"))
         self._opens = [self._seal] + ([AESGCM(_derive(old, b"seal"))] if old else [])
+        self.before: Keys | None = Keys(old) if old else None
+        """The keys of the secret that is being replaced: what was hashed with them must still be recognised."""
 
     def fingerprint(self, data: bytes) -> bytes:
         """A keyed hash (HMAC-SHA256): equal for equal data, worthless without the key."""

@@ -203,6 +203,7 @@ class Refund:
     owed: bool
     reason: str | None
     provider_key: str
+    message: str | None
     sends: int
     first_sent_at: datetime | None
     next_at: datetime | None

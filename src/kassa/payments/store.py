@@ -16,7 +16,7 @@ _COLUMNS = """merchant_id, payment_id, ref_kind, ref, provider, method, script, 
     refunded_minor, refunding_minor, provider_key, provider_ref, pay_url, reason, message, card_last4, sends, last_sent_at,
     asks, unanswerable, next_ask_at, unknown_since, expires_at, created_at, kassa_now() AS read_at"""
 
-_REFUND = """merchant_id, refund_id, payment_id, amount_minor, currency, status, owed, reason, provider_key, sends,
+_REFUND = """merchant_id, refund_id, payment_id, amount_minor, currency, status, owed, reason, provider_key, message, sends,
     first_sent_at, next_at, lease_version, created_at, kassa_now() AS read_at"""
 
 
@@ -119,17 +119,17 @@ async def note_sending(tx: Tx, payment: Payment) -> Payment:
     return _payment(row)
 
 
-async def note_late_look(tx: Tx, payment: Payment, ask_in_s: float | None) -> bool:
-    """Note that a given-up payment was looked at; False when somebody else was first."""
-    return bool(
-        await tx.execute(
-            """
-            UPDATE payments SET asks = asks + 1, next_ask_at = kassa_now() + make_interval(secs => $4::float8)
-             WHERE merchant_id = $1 AND payment_id = $2 AND status = 'declined' AND asks = $3
-            """,
-            payment.merchant_id, payment.payment_id, payment.asks, ask_in_s,
-        )
+async def note_late_look(tx: Tx, payment: Payment, ask_in_s: float | None) -> Payment:
+    """Note that a given-up payment was looked at, and when it is looked at again; the payment as it is then."""
+    row = await tx.row(
+        f"""
+        UPDATE payments SET asks = asks + 1, next_ask_at = kassa_now() + make_interval(secs => $4::float8)
+         WHERE merchant_id = $1 AND payment_id = $2 AND status = 'declined' AND asks = $3
+        RETURNING {_COLUMNS}
+        """,
+        payment.merchant_id, payment.payment_id, payment.asks, ask_in_s,
     )  # fmt: skip
+    return _payment(row) if row else await lock(tx, payment.merchant_id, payment.payment_id)
 
 
 async def insert_refund(

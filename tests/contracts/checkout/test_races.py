@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -16,6 +18,7 @@ from .journeys import (
     Json,
     Shop,
     a_key,
+    at_once,
     buy,
     crowd,
     id_of,
@@ -33,6 +36,7 @@ from .town import Town
 
 if TYPE_CHECKING:
     from tests.conftest import StartKassa
+    from tests.rig import Server
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +45,16 @@ def shop(start_kassa: StartKassa) -> Shop:
     return start_kassa()
 
 
-def rush(shop: Shop, forms: list[Json], headers: dict[str, str] | None = None) -> list[httpx2.Response]:
-    """Everybody posts at the same moment."""
+def rush(shop: Shop, forms: list[Json], headers: dict[str, str] | None = None, beside: Shop | None = None) -> list[httpx2.Response]:
+    """Everybody posts at the same moment; every other one to the process beside, if there is one."""
 
     async def run() -> list[httpx2.Response]:
         async with crowd(shop) as client:
-            posts = [client.post("/checkout/process", content=json.dumps(form).encode(), headers=headers) for form in forms]
+            doors = itertools.cycle([shop.url, (beside or shop).url])
+            posts = [
+                client.post(f"{door}/checkout/process", content=json.dumps(form).encode(), headers=headers)
+                for door, form in zip(doors, forms, strict=False)
+            ]
             return list(await asyncio.gather(*posts))
 
     return asyncio.run(run())
@@ -170,3 +178,58 @@ def test_buyers_who_hang_up_at_any_moment_leave_nothing_half_done(town: Town) ->
         assert buy(guest, order_form()).status_code == 200
     doubled = [form for form in forms if len(town.neighbours.checkouts_of(form["customer_email"])) > 1]
     assert doubled == []
+
+
+def test_two_forms_under_one_key_are_one_purchase(town: Town) -> None:
+    one, other = order_form(), order_form(line("prod_011"))
+    other["customer_email"] = one["customer_email"]
+    town.neighbours.for_buyer(one["customer_email"], process=thinks(0.3))
+    answers = rush(town.shop, [one, other] * 15, {"Idempotency-Key": a_key()})
+    (checkout_id,) = town.neighbours.checkouts_of(one["customer_email"])
+    assert town.neighbours.acts(checkout_id) == ["process", "deduct", "create"]
+    said = Counter("completed" if each.status_code == 200 else each.json()["detail"]["error"] for each in answers)
+    assert set(said) <= {"completed", "Idempotency key reused", "Checkout in progress"}
+    assert said["Idempotency key reused"] >= 1
+    assert {id_of(each) for each in answers if each.status_code == 200} == {checkout_id}
+
+
+# Two processes beside each other on one database
+
+
+@pytest.fixture(scope="module")
+def twin(start_kassa: StartKassa, town: Town) -> Server:
+    """A second process on the town's database, with the same neighbours."""
+    return start_kassa(database=town.shop.dsn, **town.neighbours.settings())
+
+
+def test_fifty_presses_over_two_processes_are_one_charge(town: Town, twin: Server) -> None:
+    form = order_form()
+    town.neighbours.for_buyer(form["customer_email"], process=thinks(0.4))
+    answer = is_one_purchase(rush(town.shop, [form] * 50, {"Idempotency-Key": a_key()}, beside=twin))
+    assert town.neighbours.checkouts_of(form["customer_email"]) == [id_of(answer)]
+    assert town.neighbours.acts(id_of(answer)) == ["process", "deduct", "create"]
+    with visitor(twin) as guest:
+        assert the_end(guest, id_of(answer))["status"] == "completed"
+
+
+def test_what_a_killed_process_left_open_its_twin_finishes(town: Town, twin: Server) -> None:
+    forms = [order_form(line("prod_011")) for _ in range(8)]
+    for form in forms:
+        town.neighbours.for_buyer(form["customer_email"], process=thinks(0.4), deduct=thinks(0.4), create=thinks(0.4))
+
+    def buyer(place: int) -> None:
+        time.sleep(place * 0.12)
+        with visitor(twin) as guest, pytest.raises(httpx2.TransportError):
+            buy(guest, forms[place])
+
+    def power_cut() -> None:
+        time.sleep(1)
+        twin.kill()
+
+    at_once([power_cut, *(partial(buyer, place) for place in range(len(forms)))])
+    with visitor(town.shop) as guest:
+        for form in forms:
+            for checkout_id in town.neighbours.checkouts_of(form["customer_email"]):
+                end = the_end(guest, checkout_id, within=40)["status"]
+                assert (end, town.neighbours.net(checkout_id)) in {("completed", 1), ("failed", 0)}
+                assert town.neighbours.acts(checkout_id).count("process") == 1

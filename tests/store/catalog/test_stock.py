@@ -12,6 +12,7 @@ import pytest
 
 from kassa import catalog
 from kassa.catalog import Shortage
+from kassa.catalog.publish import StockTooLow
 from kassa.kit.ids import new_id
 from tests.factories import Shop, at_once, open_shop
 
@@ -220,7 +221,7 @@ async def test_a_delivery_counted_by_ten_at_once_is_counted_once(shop: Shop) -> 
 
 async def test_what_is_reserved_cannot_be_taken_off_the_shelf(shop: Shop) -> None:
     await held(shop, lamp=48)
-    with pytest.raises(catalog.publish.__globals__["StockTooLow"]):
+    with pytest.raises(StockTooLow):
         await adjust(shop, -3, "broken-1")
     await adjust(shop, -2, "broken-2")
     assert await shop.level("lamp") == (48, 48)

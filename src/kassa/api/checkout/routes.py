@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 
 from kassa import checkout
@@ -15,12 +17,11 @@ from kassa.api.checkout import shapes, shown
 from kassa.api.checkout.models import ProcessCheckout, lines_of, without_secrets
 from kassa.api.describe import IDEMPOTENCY_KEY, operation, parameter
 from kassa.api.errors import NotHere
-from kassa.api.keys import MONTH, given_key, key_for, replay
+from kassa.api.keys import MONTH, Fingerprint, given_key, key_of, replay
 from kassa.api.shop import MERCHANT, the_shop
 from kassa.checkout.model import CheckoutView
 from kassa.checkout.wishes import ItemAsked, ItemsWish, Replayed
 from kassa.kit import ids
-from kassa.kit.context import Context
 from kassa.payments import Card
 
 router = APIRouter(tags=["checkout"])
@@ -45,7 +46,12 @@ async def process_checkout(call: Call) -> Answer:
     asked = fit(ProcessCheckout, data, currency=channel.currency)
     method = asked.payment_method
     card = Card(method.type, method.digits, method.card_expiry, method.card_cvv)
-    plain = without_secrets(data, call.ctx.keys.fingerprint(card.number.encode()))
+
+    def said(fingerprint: Fingerprint) -> tuple[str, Any]:
+        # Guests are told apart by a keyed hash of their address, which itself is not kept there.
+        scope = caller.scope if caller else f"guest:{fingerprint(asked.customer_email.encode()).hex()}"
+        return scope, without_secrets(data, fingerprint(card.number.encode()))
+
     wish = ItemsWish(
         channel=channel,
         buyer_id=caller.user if caller else None,
@@ -53,7 +59,7 @@ async def process_checkout(call: Call) -> Answer:
         shipping_address=data["shipping_address"],
         items=[ItemAsked(product, quantity, price) for product, (quantity, price) in lines_of(asked.items).items()],
         card=card,
-        key=key_for(call, sent, _scope(call.ctx, caller, asked.customer_email), plain, MONTH),
+        key=key_of(call, sent, said, MONTH),
     )
     bought = await checkout.buy_items(call.ctx, wish)
     if isinstance(bought, Replayed):
@@ -76,11 +82,6 @@ async def read_checkout(call: Call) -> Answer:
     if view is None or not _may_see(caller, view):
         raise NotHere
     return json_answer(200, shapes.whole_checkout(view))
-
-
-def _scope(ctx: Context, caller: Caller | None, email: str) -> str:
-    """In whose name a key was used. Guests are told apart by a keyed hash of their address, which itself is not kept there."""
-    return caller.scope if caller is not None else f"guest:{ctx.keys.fingerprint(email.encode()).hex()}"
 
 
 def _may_see(caller: Caller | None, view: CheckoutView) -> bool:

@@ -12,7 +12,7 @@ from kassa.api.body import fit, read_json
 from kassa.api.call import Call
 from kassa.api.describe import IDEMPOTENCY_KEY, operation, parameter
 from kassa.api.errors import InvalidInput
-from kassa.api.keys import MONTH, canonical, given_key, key_for, replay
+from kassa.api.keys import MONTH, canonical, given_key, key_of, replay
 from kassa.api.orders import shapes, shown
 from kassa.api.orders.cart import named_version
 from kassa.api.orders.models import PlaceOrder, trace_of, without_nulls, without_secrets
@@ -20,6 +20,7 @@ from kassa.api.orders.problems import envelope
 from kassa.api.shop import the_shop
 from kassa.catalog import Channel
 from kassa.checkout.wishes import CartWish, Replayed
+from kassa.kit.secrets import Keys
 
 router = APIRouter(tags=["orders"])
 
@@ -58,12 +59,18 @@ async def place_order(call: Call) -> Answer:
         shipping_address=address,
         method=asked.payment_method,
         card=trace_of(asked.payment_details.card_number if asked.payment_details else None, fingerprint),
-        asked=fingerprint(canonical({"address": address, "method": asked.payment_method})),
+        asked=_asked(call.ctx.keys, address, asked.payment_method),
         version=tag if tag is not None else asked.cart_version,
         expected_total=asked.expected_total,
-        key=key_for(call, sent, caller.scope, without_secrets(data, fingerprint), MONTH),
+        key=key_of(call, sent, lambda hashed: (caller.scope, without_secrets(data, hashed)), MONTH),
     )
     return await _place(call, wish, channel)
+
+
+def _asked(keys: Keys, address: dict[str, Any], method: str) -> tuple[bytes, ...]:
+    """Address and method as keyed hashes, under the present secret and the one that it replaces."""
+    said = canonical({"address": address, "method": method})
+    return tuple(each.fingerprint(said) for each in (keys, keys.before) if each is not None)
 
 
 async def _place(call: Call, wish: CartWish, channel: Channel) -> Answer:
