@@ -162,7 +162,7 @@ class Shop:
         """Fill the buyer's cart, order it, and wait until nothing goes on in the background."""
         for product_id, quantity in items.items():
             await self.add(buyer_id, product_id, quantity)
-        wish = CartWish(self.channel, buyer_id, None, ADDRESS, method, CardTrace(last4=last4), b"asked")
+        wish = CartWish(self.channel, buyer_id, None, ADDRESS, method, CardTrace(last4=last4), (b"asked",))
         placed = await checkout.order_from_cart(self.ctx, wish, render_order)
         assert isinstance(placed, Placed)
         await self.ctx.background.drain(5)
@@ -300,6 +300,29 @@ def payment_as_read(**changes: Any) -> Payment:
         next_ask_at=None,
         unknown_since=None,
         expires_at=None,
+        created_at=NOON,
+        read_at=NOON,
+    )
+    return replace(first, **changes)
+
+
+def refund_as_read(**changes: Any) -> Refund:
+    """A refund as it might be read, without any database."""
+    first = Refund(
+        merchant_id="1",
+        refund_id=new_id(),
+        payment_id=new_id(),
+        amount_minor=100,
+        currency=CURRENCY,
+        status="pending",
+        owed=True,
+        reason=None,
+        provider_key="key:refund",
+        message=None,
+        sends=1,
+        first_sent_at=NOON,
+        next_at=None,
+        lease_version=1,
         created_at=NOON,
         read_at=NOON,
     )

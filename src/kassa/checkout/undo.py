@@ -87,7 +87,7 @@ async def _give_money_back(ctx: Context, held: Held, keep_lease: KeepLease) -> f
     if refund is None:
         await _begin_refund(ctx, held, key)
         return None
-    if refund.status == "pending" and refund.next_at is not None and refund.next_at <= refund.read_at:
+    if refund.status in {"pending", "parked"} and refund.next_at is not None and refund.next_at <= refund.read_at:
         try:
             refund = await keep_lease(ctx, held, payments.send_refund(ctx, refund))
         except payments.RefundTaken:
@@ -99,6 +99,8 @@ async def _give_money_back(ctx: Context, held: Held, keep_lease: KeepLease) -> f
     if refund.next_at is None:
         await _stick(ctx, held, PAYMENT, refund.message or "the refund needs a person")
         return None
+    if refund.status == "parked":
+        await _park_failing(ctx, held, PAYMENT, refund.message)
     return max(0.1, seconds_until(refund.next_at, refund.read_at) or 0.0)
 
 
@@ -146,10 +148,15 @@ async def _note_undo(ctx: Context, held: Held, act: str, outcome: Outcome) -> bo
     else:
         await _note(ctx, held, store.Note(act, "undoing", undo=True))
         if _tried_for(held.steps[act], held) > PARK_AFTER_S:
-            await store.open_case(ctx.db, held.checkout, "undo_failing", act, outcome.message, held.checkout.total_minor)
-            if held.checkout.status in {"undoing", "returning"}:
-                await _park(ctx, held, held.go_on())
+            await _park_failing(ctx, held, act, outcome.message)
     return True
+
+
+async def _park_failing(ctx: Context, held: Held, act: str, message: str | None) -> None:
+    """A day without an answer: a person looks, and it is tried on."""
+    await store.open_case(ctx.db, held.checkout, "undo_failing", act, message, held.checkout.total_minor)
+    if held.checkout.status in {"undoing", "returning"}:
+        await _park(ctx, held, held.go_on())
 
 
 async def _note(ctx: Context, held: Held, note: store.Note) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .neighbours import Neighbours
-from .town import Town, the_books_are_in_order
+from .town import SHARED_SECRET, Town, the_books_are_in_order
 
 if TYPE_CHECKING:
     from tests.conftest import StartKassa
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def _settled(start_kassa: StartKassa) -> Iterator[Town]:
     neighbours = Neighbours()
-    server = start_kassa(**neighbours.settings())
+    server = start_kassa(KASSA_SECRET=SHARED_SECRET, **neighbours.settings())
     yield Town(server, neighbours)
     neighbours.stop()
     assert server.alive(), server.log_text()[-4000:]

@@ -225,6 +225,19 @@ def test_several_faults_are_told_together_or_at_least_one(server: Shop) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["customer_email", "shipping_address.street", "shipping_address.complement", "items.0.product_id", "payment_method.type"],
+)
+def test_half_a_character_is_not_text(server: Shop, path: str) -> None:
+    r"""A lone `\ud800` is allowed by JSON's grammar, and cannot be written as UTF-8."""
+    body = json.dumps(changed(canary_form(), path, "HALF@x.y")).replace("HALF", "\\ud800").encode()
+    with visitor(server) as guest:
+        answer = buy(guest, body)
+    assert answer.status_code == 422, answer.text
+    assert said_back(answer.text) == []
+
+
 def test_ten_thousand_lines_and_a_thousand_unknown_members_make_a_short_answer(server: Shop) -> None:
     many = json.dumps({**canary_form(), **{f"a{'b' * n}": 1 for n in range(200)}}).encode()
     lines = json.dumps(canary_form(*([{"product_id": "p", "quantity": 0}] * 1200))).encode()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -27,6 +28,10 @@ from .journeys import (
     someone_signed_in,
     visitor,
 )
+
+if TYPE_CHECKING:
+    from tests.conftest import StartKassa
+    from tests.rig import DatabaseServer
 
 
 def is_replay_of(second: httpx2.Response, first: httpx2.Response) -> None:
@@ -193,3 +198,20 @@ def test_a_key_that_is_none_is_400(server: Shop, key: bytes) -> None:
         return  # the server's own parser refused it before Kassa saw it
     detail = json.loads(told)["detail"]
     assert (detail["error"], detail["checkout_id"]) == ("Invalid idempotency key", None)
+
+
+def test_a_key_outlives_the_change_of_kassas_secret(start_kassa: StartKassa, database_server: DatabaseServer) -> None:
+    """Ruling 34: while `KASSA_SECRET` is rotated, `KASSA_SECRET_OLD` still tells which form was sent."""
+    old, new = (base64.b64encode(each * 32).decode() for each in (b"o", b"n"))
+    dsn = database_server.fresh()
+    key, form = a_key(), order_form()
+    before = start_kassa(database=dsn, KASSA_SECRET=old)
+    with visitor(before) as guest:
+        first = buy(guest, form, key)
+    before.stop()
+    after = start_kassa(database=dsn, KASSA_SECRET=new, KASSA_SECRET_OLD=old)
+    with visitor(after) as guest:
+        again = buy(guest, form, key)
+        other = buy(guest, changed(form, "payment_method.card_number", DECLINED_CARD), key)
+    is_replay_of(again, first)
+    problem(other, 422, "Idempotency key reused")

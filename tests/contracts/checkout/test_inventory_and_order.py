@@ -149,6 +149,15 @@ def test_the_neighbours_own_words_are_told(town: Town) -> None:
     assert story.answer.json()["detail"]["message"] == story.end["message"] == "Only one mouse is left"
 
 
+@pytest.mark.parametrize("odd", ["\\u0000", "\\ud800"])
+@pytest.mark.parametrize(("act", "error"), [("deduct", "Inventory failed"), ("create", "Order failed")])
+def test_odd_characters_in_a_no_break_nothing(town: Town, odd: str, act: str, error: str) -> None:
+    raw = f'{{"success": false, "message": "no {odd} no", "{odd}": 1}}'.encode()
+    story = town.play(**{act: says(422, raw)})  # type: ignore[arg-type]
+    refusal(story.answer, error)
+    assert story.outcome == ("failed", 1, 1)
+
+
 # Nothing said: the same request, the same key
 
 
@@ -166,6 +175,8 @@ UNKNOWN: Final[dict[str, Reaction]] = {
     "half an answer, but done": does_but_says(200, b'{"success": tr'),
     "nothing, but done": does_but_says(200),
     "an empty object, but done": does_but_says(200, {}),
+    "odd characters, but done": does_but_says(200, b'{"success": "\\u0000", "orderId": "o\\u0000"}'),
+    "half a character, but done": does_but_says(200, b'{"success": "\\ud800", "orderId": "o\\ud800"}'),
     "a redirect": says(307, None, Location="/inventory/elsewhere"),
     "two megabytes, but done": does_but_says(200, {"success": True, "orderId": "order_1", "padding": "x" * 2_000_000}),
 }

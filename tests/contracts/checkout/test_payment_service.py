@@ -126,6 +126,23 @@ def test_a_no_without_words_gets_ours(town: Town, answer: Reaction) -> None:
     assert story.acts == ["process"]
 
 
+@pytest.mark.parametrize("odd", ["\\u0000", "\\ud800", "\\u202e", "<script>", "\\r\\nSet-Cookie: a=b"])
+def test_odd_characters_in_a_no_break_nothing(town: Town, odd: str) -> None:
+    raw = f'{{"status": "failed", "error": "o{odd}dd", "message": "no {odd} no", "{odd}": 1}}'.encode()
+    story = town.play(process=says(422, raw))
+    refusal(story.answer, "Payment processing failed")
+    assert story.outcome == ("failed", 0, 0)
+    assert story.answer.headers["Content-Type"].startswith("application/json")
+
+
+def test_an_odd_transaction_id_does_not_lead_the_refund_astray(town: Town) -> None:
+    story = town.play(process=does_but_says(200, {**YES, "transactionId": "T/1 ?x=1#%2Fé"}), deduct=says(422))
+    (refund,) = story.calls("refund")
+    assert refund.raw_path == f"/payments/{quote('T/1 ?x=1#%2Fé', safe='')}/refund"
+    assert story.outcome == ("failed", 1, 1)
+    assert not story.calls("stray")
+
+
 def test_a_services_message_is_cut_at_300_and_its_long_numbers_are_masked(town: Town) -> None:
     message = "Card 4111111111111111 of account 123456789012 refused, call 08001234567. " + "Sorry. " * 200
     story = town.play(process=says(422, {**DECLINED, "message": message}))
@@ -161,6 +178,8 @@ SILENT: Final[dict[str, Reaction]] = {
     "a word": does_but_says(200, "success"),
     "success without an id": does_but_says(200, {"status": "success"}),
     "success with a number for an id": does_but_says(200, {**YES, "transactionId": 12345}),
+    "success with a NUL in its id": does_but_says(200, {**YES, "transactionId": "T\u00001"}),
+    "success with half a character in its id": does_but_says(200, b'{"status": "success", "transactionId": "T\\ud800"}'),
     "another status": does_but_says(200, {**YES, "status": "pending"}),
     "accepted": does_but_says(202, {"status": "accepted"}),
     "two megabytes": does_but_says(200, HUGE),

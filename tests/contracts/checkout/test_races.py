@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
@@ -32,7 +32,7 @@ from .journeys import (
     visitor,
 )
 from .neighbours import thinks
-from .town import Town
+from .town import SHARED_SECRET, Town
 
 if TYPE_CHECKING:
     from tests.conftest import StartKassa
@@ -199,7 +199,7 @@ def test_two_forms_under_one_key_are_one_purchase(town: Town) -> None:
 @pytest.fixture(scope="module")
 def twin(start_kassa: StartKassa, town: Town) -> Server:
     """A second process on the town's database, with the same neighbours."""
-    return start_kassa(database=town.shop.dsn, **town.neighbours.settings())
+    return start_kassa(database=town.shop.dsn, KASSA_SECRET=SHARED_SECRET, **town.neighbours.settings())
 
 
 def test_fifty_presses_over_two_processes_are_one_charge(town: Town, twin: Server) -> None:
@@ -226,7 +226,8 @@ def test_what_a_killed_process_left_open_its_twin_finishes(town: Town, twin: Ser
         time.sleep(1)
         twin.kill()
 
-    at_once([power_cut, *(partial(buyer, place) for place in range(len(forms)))])
+    buyers: list[Any] = [partial(buyer, place) for place in range(len(forms))]
+    at_once([power_cut, *buyers])
     with visitor(town.shop) as guest:
         for form in forms:
             for checkout_id in town.neighbours.checkouts_of(form["customer_email"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from .neighbours import Act, Call, Neighbours, Reaction
 
 if TYPE_CHECKING:
     from tests.rig import Server
+
+# Processes that share a database share this (ruling 34); without it each would make one of its own.
+SHARED_SECRET = base64.b64encode(b"thirty-two bytes that we all use").decode()
 
 Plan = Reaction | list[Reaction]
 

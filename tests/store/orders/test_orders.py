@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from kassa.kit.moves import IllegalMove
 from kassa.orders import Line, Order, OrderMoved, Placement
 from tests.factories import ADDRESS, Shop, at_once, open_shop
 
-LINES = [Line("lamp", "Lamp", 250, 2, 500, "lamp.jpg"), Line("mouse", "Mouse", 100, 3, 300)]
+LINES = (Line("lamp", "Lamp", 250, 2, 500, "lamp.jpg"), Line("mouse", "Mouse", 100, 3, 300))
 
 
 async def place(shop: Shop, buyer: str = "ann", **changes: Any) -> Order:
@@ -51,7 +52,7 @@ async def test_an_order_reads_as_it_was_placed(shop: Shop) -> None:
     found = await orders.find(shop.db, shop.merchant_id, order.order_id)
     assert found == order
     assert (order.status, order.payment_status, order.version, order.total_minor) == ("pending", "pending", 1, 800)
-    assert list(order.lines) == LINES
+    assert order.lines == LINES
     assert order.shipping_address == ADDRESS
     assert order.estimated_delivery - order.created_at == timedelta(days=5)
     assert await orders.find_by_checkout(shop.db, shop.merchant_id, order.checkout_id) == order
@@ -147,8 +148,6 @@ async def test_of_twenty_moves_at_once_one_is_made(shop: Shop) -> None:
 
 
 async def test_another_merchants_reading_moves_nothing(shop: Shop) -> None:
-    from dataclasses import replace
-
     order, stranger = await place(shop), await open_shop(shop.ctx)
     with pytest.raises(OrderMoved):
         await move(shop, replace(order, merchant_id=stranger.merchant_id), "paid")
@@ -210,7 +209,7 @@ async def test_a_page_shows_one_status_if_asked_and_lines_of_each_order(shop: Sh
     found = await orders.page_of_buyer(shop.db, shop.merchant_id, "shop", "ann", 1, 20, "paid")
     assert [order.order_id for order in found.orders] == [paid.order_id]
     assert found.total == 1
-    assert list(found.orders[0].lines) == LINES
+    assert found.orders[0].lines == LINES
 
 
 async def test_what_rolls_back_has_told_nothing(shop: Shop) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.factories import NOON, payment_as_read
+from tests.factories import payment_as_read, refund_as_read
 
-from kassa.kit.ids import new_id
-from kassa.payments import Refund
 from kassa.payments.providers import Cash, Simulated
 
-REFUND = Refund("1", new_id(), new_id(), 100, "INR", "pending", True, None, "c:refund", 1, NOON, None, 1, NOON, NOON)
+REFUND = refund_as_read()
 
 
 @pytest.mark.parametrize(

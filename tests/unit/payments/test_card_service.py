@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.factories import CARD, NOON, payment_as_read
+from tests.factories import CARD, payment_as_read, refund_as_read
 
-from kassa.kit.ids import new_id
 from kassa.kit.neighbour import Answer, BreakerOpen, NoAnswer, NotSent
 from kassa.payments import Card, Refund
 from kassa.payments.providers import CardService
@@ -144,7 +143,7 @@ async def test_silence_to_the_question_is_asked_again(error: Exception) -> None:
 
 
 def refund_of(amount: int) -> Refund:
-    return Refund("1", new_id(), PAYMENT.payment_id, amount, "INR", "pending", True, None, "c:refund", 1, NOON, None, 1, NOON, NOON)
+    return refund_as_read(payment_id=PAYMENT.payment_id, amount_minor=amount, provider_key="c:refund")
 
 
 @pytest.mark.parametrize(
