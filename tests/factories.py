@@ -190,7 +190,9 @@ class Shop:
             **more,
         )
         async with self.db.transaction("checkout.start") as tx:
-            return await start.begin(self.ctx, tx, purchase)
+            held = await start.begin(self.ctx, tx, purchase)
+        held.card = CARD
+        return held
 
     def key(self, text: str, payload: bytes = b"payload") -> once.Key:
         return once.Key(self.merchant_id, "guest", "POST /checkout/process", text, payload, timedelta(days=30))
@@ -348,18 +350,24 @@ class ScriptedCards:
     declined: set[str] = field(default_factory=set)
     returned: dict[str, tuple[str, int]] = field(default_factory=dict)
     asked: int = 0
+    without_card: int = 0
     name = "card"
     local = False
     begins_again = False
 
     async def begin(self, payment: Payment, card: Card | None, email: str | None) -> Verdict:
+        if card is None:
+            self.without_card += 1
+            return Verdict("unknown", ask_in_s=0)
         word = self.begins.pop(0) if self.begins else "paid"
         key = payment.provider_key
+        await asyncio.sleep(0)
         if word in {"paid", "silent_paid"}:
             self.charges[key] = self.charges.get(key, 0) + (key not in self.charged)
             self.charged[key] = payment.amount_minor
         if word in {"declined", "silent_declined"}:
             self.declined.add(key)
+        await asyncio.sleep(0)
         return Verdict("unknown", ask_in_s=0) if word.startswith("silent") else self._known(key)
 
     async def ask(self, payment: Payment) -> Verdict:
@@ -373,6 +381,7 @@ class ScriptedCards:
 
     async def refund(self, payment: Payment, refund: Refund) -> RefundVerdict:
         word = self.refunds.pop(0) if self.refunds else "succeeded"
+        await asyncio.sleep(0)
         if word == "succeeded":
             self.returned[refund.provider_key] = (payment.provider_key, refund.amount_minor)
         return RefundVerdict({"silent": "pending"}.get(word, word), ref="r-1" if word == "succeeded" else None)
@@ -420,17 +429,24 @@ class ScriptedLinks:
 class ScriptedNeighbour:
     """A neighbour service that answers each act by the next word of its script, else `yes`.
 
-    Words: `yes`, `no` (422), `silent` (no answer), `error` (500), `no_route` (404).
+    Words: `yes`, `no` (422), `silent` (no answer), `silent_yes` (done, but no answer), `error` (500), `no_route` (404). Asked
+    again under a key that was decided, it says the same again.
     """
 
     script: dict[str, list[str]] = field(default_factory=dict)
     calls: list[tuple[str, str | None]] = field(default_factory=list)
+    decided: dict[str | None, str] = field(default_factory=dict)
 
     async def call(self, method: str, path: str, *, act: str, timeout_s: float, key: str | None = None, **_: Any) -> Answer:
         self.calls.append((act, key))
         words = self.script.get(act, [])
         word = words.pop(0) if words else "yes"
-        if word == "silent":
+        await asyncio.sleep(0)
+        word = self.decided.get(key, word) if not word.startswith("silent") else word
+        if word in {"yes", "no", "silent_yes"}:
+            self.decided.setdefault(key, word.removeprefix("silent_"))
+        await asyncio.sleep(0)
+        if word.startswith("silent"):
             raise NoAnswer
         status = {"yes": 200, "no": 422, "error": 500, "no_route": 404}[word]
         body = {"success": status == 200, "message": "as scripted", "orderId": "order_1"}

@@ -165,7 +165,7 @@ class Caller:
                 except TimeoutError:
                     return Said(0, b"", replayed=False)
             case LetPass():
-                server.sql("UPDATE clock SET shift = shift + make_interval(secs => $1)", step.seconds)
+                server.sql("SELECT kassa_move_clock(make_interval(secs => $1))", step.seconds)
                 return Said(0, b"", replayed=False)
 
     def _settled(self, server: rig.Server, ask: Ask, until: float) -> Said:

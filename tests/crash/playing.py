@@ -118,7 +118,7 @@ class Chapter:
             for point in story.points:
                 self._die(story, point)
         if self.shift_s:
-            rig.query(self.town.dsn, "UPDATE clock SET shift = shift + make_interval(secs => $1)", self.shift_s)
+            rig.query(self.town.dsn, "SELECT kassa_move_clock(make_interval(secs => $1))", self.shift_s)
         for point in self.again:
             self._take_up_and_die(point)
         self._take_up()

@@ -1,8 +1,8 @@
 """Time is the database's clock plus one stored shift.
 
-`kassa_now()` in SQL is the one clock of deadlines, retries and timelines: the start of the transaction plus the
-shift in the table `clock`, which is zero in production and moved by tests and the sandbox. Leases use the
-bare database clock, so that a moved clock cannot break a lease. A process's own clock is never compared with a row.
+`kassa_now()` in SQL is the one clock of deadlines, retries and timelines: the start of the transaction, plus a shift that is
+zero in production and moved by tests and the sandbox through `kassa_move_clock`. Leases use the bare database clock, so that
+a moved clock cannot break a lease. A process's own clock is never compared with a row.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ async def now(db: Database) -> datetime:
 
 async def move(db: Database, by: timedelta) -> datetime:
     """Move the clock forward by `by` (tests and sandbox only) and return the new time."""
-    await db.execute("UPDATE clock SET shift = shift + $1", by)
-    return await now(db)
+    moved: datetime = await db.value("SELECT kassa_move_clock($1)", by)
+    return moved
 
 
 def rfc3339(at: datetime) -> str:

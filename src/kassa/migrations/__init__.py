@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from alembic import op
+
+_END = re.compile(r";\n(?=\S|\n|$)")
+"""The end of a statement: a semicolon before a line that is not indented, so that a function keeps its body."""
 
 
 def run(sql: str) -> None:
-    """Run statements separated by a semicolon at the end of a line, one by one (the driver prepares each)."""
-    for statement in sql.split(";\n"):
+    """Run statements one by one (the driver prepares each)."""
+    for statement in _END.split(sql):
         if statement.strip():
             op.execute(statement)

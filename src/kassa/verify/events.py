@@ -69,4 +69,18 @@ _PAID = Question(
     """,
 )
 
-QUESTIONS = (_NUMBERS, _BEGINNINGS, _ENDS, _PAID)
+_NOTICES = Question(
+    7,
+    "A buyer was told of an order out of turn, or of nothing that happened",
+    """
+    SELECT n.merchant_id, 'order:' || n.order_id,
+           format('%s is %s, an earlier one waits: %s, its event: %s', n.type, n.status, n.behind, coalesce(e.type, 'missing'))
+      FROM (SELECT merchant_id, order_id, event_id, type, status, coalesce(bool_or(status = 'pending') OVER (
+                       PARTITION BY merchant_id, order_id ORDER BY created_at, place
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS behind FROM notices) n
+      LEFT JOIN events e ON e.merchant_id = n.merchant_id AND e.event_id = n.event_id
+     WHERE (n.status <> 'pending' AND n.behind) OR e.type IS NULL
+    """,
+)
+
+QUESTIONS = (_NUMBERS, _BEGINNINGS, _ENDS, _PAID, _NOTICES)

@@ -16,7 +16,7 @@ INVARIANTS = (
     (4, "Stock is never below zero, is explained by its journal, and is reserved for open checkouts only"),
     (5, "Nothing is unfinished long past its deadline, nothing stays unknown without a person"),
     (6, "Only allowed moves, versions without gaps, one story told by order, payment and checkout"),
-    (7, "Events are numbered without gaps per subject, and each fact has its event"),
+    (7, "Events are numbered without gaps per subject, each fact has its event, and buyers are told in order"),
     (8, "One idempotency key, one effect"),
     (9, "The provider's book equals ours"),
     (12, "No card number or security code at rest"),

@@ -105,6 +105,14 @@ def test_a_good_token_makes_a_buyer_of_a_guest_by_id_or_by_sub(server: Shop) -> 
     assert [order["id"] for order in orders_of(server, server.token(buyer))] == [answer.json()["order_id"]]
 
 
+@pytest.mark.parametrize("user", ["a\u0000b", "a\ud800b", "名前", "a b", "'; --", "u" * 255])
+def test_a_signed_user_of_odd_characters_buys_or_is_turned_away(server: Shop, user: str) -> None:
+    token = forged(server.secret, {"id": user, "exp": int(time.time()) + 600})
+    with visitor(server, token) as client:
+        answer = buy(client, order_form(line("prod_011")))
+    assert answer.status_code in {200, 401}, answer.text
+
+
 def _claims(**other: Any) -> dict[str, Any]:
     return {"id": 1, "exp": int(time.time()) + 600, **other}
 

@@ -40,7 +40,7 @@ class Ages:
 
     def later(self, seconds: float) -> None:
         """That much time passes."""
-        self.server.sql("UPDATE clock SET shift = shift + make_interval(secs => $1)", float(seconds))
+        self.server.sql("SELECT kassa_move_clock(make_interval(secs => $1))", float(seconds))
 
     def press(self, name: str) -> httpx2.Response:
         with visitor(self.town.shop) as guest:

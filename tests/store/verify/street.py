@@ -46,15 +46,15 @@ class Street:
         self.stories[name] = Story(merchant, str(row.checkout_id), order, str(row.payment_id) if row.payment_id else None)
 
     async def play(self) -> None:
-        """Everything, one after the other. What needs a later hour comes last, because the clock is the whole database's."""
+        """Everything, one after the other. What needs a later hour comes late, because the clock is the whole database's."""
         await self.guests()
         await self.buyers()
         await self.cash()
         await self.cards_by_wire()
         await self.neighbours()
-        await self.outside()
         await self.link_payers()
         await self.later()
+        await self.outside()
 
     async def shop(self, ctx: Context | None = None) -> Shop:
         return await open_shop(ctx or world(self.db, providers=[self.cards, self.links]), mouse=100, lamp=50, gift=None)
@@ -146,11 +146,16 @@ class Street:
             held = await shop.begin({"mouse": 1, "lamp": 1})
             await saga.drive(ctx, held)
             self.note(name, held.checkout, shop.merchant_id)
+        self.inventory.script, self.orders.script, self.cards.refunds = {}, {}, []
+        held = await shop.begin({"mouse": 1, "lamp": 1})
+        await saga.drive(ctx, held)
+        await shop.move(await shop.order_of(held.order.order_id), "cancelled")
+        self.note("services cancelled", held.checkout, shop.merchant_id)
 
     async def outside(self) -> None:
         shop = await self.shop()
         for name, verdict in (("outside paid", "paid"), ("outside declined", "declined"), ("outside refunded", "paid")):
-            payment = (await settle(shop, await factories.open_payment(shop), verdict)).payment
+            payment = (await settle(shop, await factories.open_payment(shop, provider="simulated"), verdict)).payment
             self.stories[name] = Story(shop.merchant_id, payment=str(payment.payment_id))
         for amount, verdict in ((3_000, "succeeded"), (1_000, "failed"), (2_000, "pending")):
             async with shop.db.transaction("refund") as tx:
@@ -180,3 +185,8 @@ class Street:
             await checkout.sweep_checkouts(shop.ctx)
             await checkout.sweep_refunds(shop.ctx)
             await shop.ctx.background.drain(5)
+        self.note("waits", await shop.order("who waits", {"mouse": 1}, method="link:stripe"), shop.merchant_id)
+        self.cards.begins, self.cards.asks = ["silent_paid"], ["silent"] * 9
+        held = await shop.begin({"mouse": 1})
+        await saga.drive(shop.ctx, held)
+        self.note("silent", held.checkout, shop.merchant_id)

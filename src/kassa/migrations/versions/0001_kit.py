@@ -16,9 +16,21 @@ CREATE TABLE clock (
 );
 INSERT INTO clock DEFAULT VALUES;
 
--- The one clock of deadlines, retries and timelines: the start of the transaction plus the stored shift.
-CREATE FUNCTION kassa_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
-    AS 'SELECT now() + (SELECT shift FROM clock)';
+-- The one clock of deadlines, retries and timelines: the start of the transaction plus the stored shift. Unmoved it is
+-- now() itself and costs nothing; reading the shift from its row at each use took a quarter of a checkout's database time.
+CREATE FUNCTION kassa_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT now()';
+
+-- Moves the clock, for tests and the sandbox: the row says by how much in all, and the function is written anew.
+CREATE FUNCTION kassa_move_clock(by_how_much interval) RETURNS timestamptz LANGUAGE plpgsql AS '
+    DECLARE
+        total interval;
+    BEGIN
+        UPDATE clock SET shift = shift + by_how_much RETURNING shift INTO total;
+        EXECUTE format(
+            ''CREATE OR REPLACE FUNCTION kassa_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS %L'',
+            format(''SELECT now() + interval %L'', total));
+        RETURN now() + total;
+    END ';
 
 CREATE TABLE idempotency_keys (
     merchant_id text NOT NULL,
@@ -40,6 +52,7 @@ CREATE INDEX idempotency_keys_expiring ON idempotency_keys (expires_at);
 
 DOWN = """
 DROP TABLE idempotency_keys;
+DROP FUNCTION kassa_move_clock(interval);
 DROP FUNCTION kassa_now();
 DROP TABLE clock;
 """

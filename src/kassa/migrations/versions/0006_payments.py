@@ -53,7 +53,6 @@ CREATE TABLE payments (
 -- One live or paid payment per reference.
 CREATE UNIQUE INDEX payments_one_holder ON payments (merchant_id, ref_kind, ref) WHERE holds_reference;
 CREATE INDEX payments_by_id ON payments (payment_id);
-CREATE INDEX payments_by_ref ON payments (merchant_id, ref_kind, ref);
 CREATE INDEX payments_to_ask ON payments (next_ask_at) WHERE next_ask_at IS NOT NULL;
 
 CREATE TABLE refunds (

@@ -42,8 +42,6 @@ CREATE TABLE checkouts (
     updated_at timestamptz NOT NULL,
     ended_at timestamptz,
     PRIMARY KEY (merchant_id, checkout_id),
-    UNIQUE (merchant_id, order_id),
-    UNIQUE (merchant_id, payment_id),
     CHECK ((cart_id IS NULL) = (cart_version IS NULL)),
     CHECK (status IN ('completed', 'undone', 'parked') OR next_at IS NOT NULL),
     CHECK (status = 'undone' OR (order_id IS NOT NULL AND payment_id IS NOT NULL AND total_minor IS NOT NULL))

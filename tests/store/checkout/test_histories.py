@@ -1,0 +1,247 @@
+"""The promise, hunted through thousands of histories: whatever fails whenever it fails, charged once or not at all.
+
+A history is a shuffle of purchases, silent and lying neighbours, crashes in the middle of anything, stolen leases, cancelled
+orders, repeated webhooks and hours that pass. At its end everybody answers again and time goes on; then every invariant must
+hold, the provider's book must equal ours, and nobody may have been charged without getting an order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from tests.factories import RemoteShelf, ScriptedCards, ScriptedLinks, ScriptedNeighbour, Shop, open_shop, render_order, world
+from tests.rig import DatabaseServer
+
+from kassa import checkout, verify
+from kassa.catalog.sources import OwnSource
+from kassa.checkout import Neighbours, Rules, saga, start
+from kassa.checkout.held import Held
+from kassa.checkout.wishes import MoveWish
+from kassa.kit import clock
+from kassa.kit.context import Context
+from kassa.kit.database import Database
+from kassa.kit.errors import KassaError
+from kassa.payments import Verdict
+from kassa.verify import Booked
+
+BEGINS = st.sampled_from(["paid", "paid", "declined", "silent", "silent_paid", "silent_declined"])
+ASKS = st.sampled_from(["truth", "silent", "no_route"])
+REFUNDS = st.sampled_from(["succeeded", "silent", "impossible", "failed"])
+ANSWERS = st.sampled_from(["yes", "no", "silent", "silent_yes", "error", "no_route"])
+ACTS = st.sampled_from(["inventory", "order_service", "restock", "cancel", "take", "return"])
+KINDS = st.sampled_from(["own", "services", "products"])
+PASSES = st.sampled_from([1, 16, 125, 31 * 60, 2 * 3600, 25 * 3600, 73 * 3600])
+
+
+class Town:
+    """A database, and strangers that remember everything over all histories."""
+
+    def __init__(self, dsn: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.db = self.run(Database.connect(dsn, size=6))
+        self.cards, self.links = ScriptedCards(), ScriptedLinks()
+        self.services = {name: ScriptedNeighbour() for name in ("inventory", "order", "product")}
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def world(self, kind: str) -> Context:
+        near: dict[str, Any] = self.services
+        how = {
+            "own": {"rules": Rules(payment_service=True)},
+            "services": {
+                "rules": Rules(payment_service=True, inventory_service=True, order_service=True),
+                "neighbours": Neighbours(near["inventory"], near["order"], None),
+                "source": OwnSource(counted=False),
+            },
+            "products": {
+                "rules": Rules(payment_service=True, product_service=True),
+                "neighbours": Neighbours(None, None, near["product"]),
+                "source": RemoteShelf({"mouse": 10**6, "lamp": 10**6}),
+            },
+        }[kind]
+        return world(self.db, providers=[self.cards, self.links], **how)
+
+    def everybody_behaves(self) -> None:
+        self.cards.begins, self.cards.asks, self.cards.refunds = [], [], []
+        self.links.silences, self.links.refunds = 0, []
+        for service in self.services.values():
+            service.script.clear()
+
+
+class Histories(RuleBasedStateMachine):
+    """One history in one shop."""
+
+    def __init__(self, town: Town) -> None:
+        super().__init__()
+        self.town, self.db = town, town.db
+        self.leaders: list[tuple[Shop, Held]] = []
+        self.orders: list[tuple[Shop, Any]] = []
+
+    @initialize(kind=KINDS)
+    def open(self, kind: str) -> None:
+        self.kind = kind
+        ctx = self.town.world(kind)
+        self.shop: Shop = self.town.run(open_shop(ctx, mouse=6, lamp=4))
+
+    # what strangers do next
+
+    @rule(words=st.lists(BEGINS, max_size=2), asks=st.lists(ASKS, max_size=7))
+    def the_payment_service_is_told(self, words: list[str], asks: list[str]) -> None:
+        self.town.cards.begins, self.town.cards.asks = list(words), list(asks)
+
+    @rule(words=st.lists(REFUNDS, max_size=3))
+    def refunds_are_told(self, words: list[str]) -> None:
+        self.town.cards.refunds = list(words)
+
+    @rule(silences=st.integers(0, 3))
+    def the_link_provider_is_silent(self, silences: int) -> None:
+        self.town.links.silences = silences
+
+    @rule(act=ACTS, words=st.lists(ANSWERS, max_size=4))
+    def a_service_is_told(self, act: str, words: list[str]) -> None:
+        for service in self.town.services.values():
+            service.script[act] = list(words)
+
+    # what buyers do
+
+    @rule(
+        provider=st.sampled_from(["card", "card", "link", "cash_on_delivery"]),
+        surface=st.sampled_from(["checkout", "orders"]),
+        mice=st.integers(1, 3),
+        lamps=st.integers(0, 2),
+    )
+    def begin(self, provider: str, surface: str, mice: int, lamps: int) -> None:
+        items = {"mouse": mice} | ({"lamp": lamps} if lamps else {})
+        surface = "orders" if provider != "card" else surface
+        try:
+            held = self.town.run(self.shop.begin(items, provider=provider, surface=surface))
+        except start.Short:
+            return
+        self.leaders.append((self.shop, held))
+        self.orders.append((self.shop, held.order))
+
+    @precondition(lambda self: self.leaders)
+    @rule(data=st.data(), steps=st.one_of(st.none(), st.integers(1, 120)))
+    def lead(self, data: st.DataObject, steps: int | None) -> None:
+        """Lead one checkout on; with `steps`, the process dies after so many turns of the loop."""
+        shop, held = self.leaders.pop(data.draw(st.integers(0, len(self.leaders) - 1)))
+        self.town.run(self.until(saga.drive(shop.ctx, held), steps))
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data(), to=st.sampled_from(["cancelled", "cancelled", "processing", "shipped", "delivered"]))
+    def move(self, data: st.DataObject, to: str) -> None:
+        shop, order = data.draw(st.sampled_from(self.orders))
+        try:
+            self.town.run(self.moved(shop, order, to))
+        except KassaError:
+            return
+
+    async def moved(self, shop: Shop, order: Any, to: str) -> None:
+        await checkout.move_order(shop.ctx, MoveWish(shop.merchant_id, order.order_id, to, True), render_order)
+        await shop.ctx.background.drain(5)
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data(), kind=st.sampled_from(["paid", "paid", "declined", "closed"]), times=st.integers(1, 3))
+    def a_webhook_comes(self, data: st.DataObject, kind: str, times: int) -> None:
+        """Of a link only: what a card service knows stands in its book."""
+        shop, order = data.draw(st.sampled_from(self.orders))
+        if order.payment_method != "link:stripe":
+            return
+        self.town.run(self.webhooks(shop, order, Verdict(kind, ref="w-1"), times))
+
+    async def webhooks(self, shop: Shop, order: Any, verdict: Verdict, times: int) -> None:
+        await asyncio.gather(*(checkout.bring_verdict(shop.ctx, shop.merchant_id, order.payment_id, verdict) for _ in range(times)))
+        await shop.ctx.background.drain(5)
+
+    # what time does
+
+    @rule(seconds=PASSES)
+    def time_passes(self, seconds: int) -> None:
+        self.town.run(clock.move(self.db, timedelta(seconds=seconds)))
+
+    @rule()
+    def every_lease_is_lost(self) -> None:
+        self.town.run(self.leases_end())
+
+    @rule(steps=st.one_of(st.none(), st.integers(1, 200)))
+    def a_worker_sweeps(self, steps: int | None) -> None:
+        self.town.run(self.until(self.swept(), steps))
+
+    async def swept(self) -> int:
+        ctx = self.town.world(self.kind)
+        try:
+            found = await checkout.sweep_checkouts(ctx) + await checkout.sweep_refunds(ctx)
+        finally:
+            await ctx.background.drain(0 if asyncio.current_task().cancelling() else 10)  # type: ignore[union-attr]
+        return found
+
+    async def leases_end(self) -> None:
+        await self.db.execute("UPDATE checkouts SET lease_until = now() - interval '1 s' WHERE lease_until > now()")
+        await self.db.execute("UPDATE refunds SET lease_until = now() - interval '1 s' WHERE lease_until > now()")
+
+    async def until(self, work: Any, steps: int | None) -> None:
+        task = asyncio.ensure_future(work)
+        if steps is not None:
+            for _ in range(steps):
+                if task.done():
+                    break
+                await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled() and task.exception() is not None:
+            raise task.exception()  # type: ignore[misc]
+
+    # how it ends
+
+    def teardown(self) -> None:
+        if not hasattr(self, "shop"):
+            return
+        self.town.everybody_behaves()
+        self.town.run(self.the_end())
+
+    async def the_end(self) -> None:
+        quiet = 0
+        for seconds in (1, 5, 20, 60, 130, 1900, 1900, 1900, 7200, 7200, 90_000, 90_000, 90_000, 90_000, 7200, 7200):
+            await self.leases_end()
+            while await self.swept():
+                await self.leases_end()
+            await clock.move(self.db, timedelta(seconds=seconds))
+            quiet = 0 if await self.moving() else quiet + 1
+            if quiet == 3:
+                break
+        assert await self.moving() == [], "it did not come to rest"
+        found = await verify.run(self.shop.ctx, book=self.book)
+        assert found == []
+        assert self.town.cards.without_card == 0, "a charge was sent after a restart"
+
+    async def book(self) -> list[Booked]:
+        return [Booked(*row) for row in self.town.cards.summary()]
+
+    async def moving(self) -> list[Any]:
+        rows = await self.db.rows(
+            """
+            SELECT c.checkout_id, c.status, p.status AS payment, c.acts FROM checkouts c
+              LEFT JOIN payments p USING (merchant_id, payment_id)
+             WHERE c.status NOT IN ('completed', 'undone', 'parked') OR p.status IN ('unknown', 'waiting')
+                OR (c.status = 'completed' AND c.next_at IS NOT NULL)
+            """
+        )
+        return [dict(row) for row in rows]
+
+
+def test_no_history_breaks_the_promise(database_server: DatabaseServer) -> None:
+    loop = asyncio.new_event_loop()
+    town = Town(database_server.fresh(), loop)
+    try:
+        run_state_machine_as_test(
+            lambda: Histories(town), settings=settings(max_examples=25, stateful_step_count=18, deadline=None)
+        )
+    finally:
+        town.run(town.db.close())
+        loop.close()
