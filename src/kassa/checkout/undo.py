@@ -165,7 +165,7 @@ async def _note(ctx: Context, held: Held, note: store.Note) -> None:
 
 
 async def _stick(ctx: Context, held: Held, act: str, message: str | None) -> None:
-    async with ctx.db.transaction("checkout.stick") as tx:
+    async with ctx.db.transaction("checkout.park") as tx:
         await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(act, "stuck")])
         await store.open_case(tx, held.checkout, "undo_stuck", act, message, held.checkout.total_minor)
 
