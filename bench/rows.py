@@ -63,7 +63,10 @@ def one_hot_product(place: Town, pairs: int, seconds: int, say: Say) -> Row:
         ours.append(happened.per_second)
         theirs.append(fire(spread).per_second)
         say(f"  pair {pair + 1}: {ours[-1]:.0f} against {theirs[-1]:.0f} /s = {ours[-1] / theirs[-1]:.2f}")
-    checks = {f"each time exactly {pieces} of {pieces} sold, {buyers} clean refusals": exact, "kassa verify is clean": place.verify()}
+    checks = {
+        f"each time exactly {pieces} of {pieces} sold, {buyers} clean refusals": exact,
+        "kassa verify is clean": place.verify(),
+    }
     return Row(5, "200 buyers on one product", f"spread over {SPREAD} products", 0.5, ours, theirs, checks)
 
 
@@ -80,7 +83,13 @@ def _body(*products: str) -> str:
         {
             "payment_method": {"type": "credit_card", "card_number": "4111111111111111", "card_expiry": "12/25", "card_cvv": "123"},
             "customer_email": "customer@example.com",
-            "shipping_address": {"street": "Rua das Flores", "number": "123", "city": "Sao Paulo", "state": "SP", "zip_code": "01234-567"},
+            "shipping_address": {
+                "street": "Rua das Flores",
+                "number": "123",
+                "city": "Sao Paulo",
+                "state": "SP",
+                "zip_code": "01234-567",
+            },
             "items": [{"product_id": product, "quantity": 1} for product in products],
         }
     )
@@ -109,5 +118,3 @@ def _leave_in_stock(place: Town, pieces: int) -> None:
 def _in_stock(place: Town) -> tuple[int, int]:
     [row] = place.ask(place.dsn, "SELECT on_hand, reserved FROM stock_levels WHERE product_id = $1", HOT)
     return row["on_hand"], row["reserved"]
-
-

@@ -470,8 +470,6 @@ async def at_once(*works: Any) -> list[Any]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-
-
 @dataclass
 class RemoteShelf:
     """A source of products as a product service is one: it says how many there are, and we hold against that."""

@@ -134,9 +134,7 @@ def _options(settings: Settings, sandbox: ASGIApp | None) -> ApiOptions:
 
     return ApiOptions(
         surfaces=frozenset(settings.surfaces),
-        tokens=TokenRules(
-            settings.jwt_secret.encode(), settings.jwt_algorithm, settings.jwt_issuer, settings.jwt_audience
-        ),
+        tokens=TokenRules(settings.jwt_secret.encode(), settings.jwt_algorithm, settings.jwt_issuer, settings.jwt_audience),
         schema_is_current=schema_is_current,
         docs=bool(settings.api_docs),
         rate_limit=settings.rate_limit,

@@ -61,7 +61,7 @@ class Crowd:
             buyer = Buyer(next(_numbers))
             wishes: list[Callable[[], Ask]] = [buyer.buys]
             if place % 2:
-                first, second = (BASKET if place % 4 == 1 else BASKET[::-1])
+                first, second = BASKET if place % 4 == 1 else BASKET[::-1]
                 wishes = [lambda: buyer.puts(*first), lambda: buyer.puts(*second), buyer.orders]
             for wish in wishes:
                 if not self._until_told(next(turns), wish()):

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from tests import rig
+
 from kassa import verify
 from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.secrets import Keys
-from tests import rig
 
 RESTLESS = """
     SELECT count(*)::int AS n FROM (

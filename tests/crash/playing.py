@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import rig
+
 from kassa import demo
 from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.secrets import Keys
-from tests import rig
 
 from . import judging
 from .asking import Broken, Caller

@@ -45,7 +45,11 @@ ROOTS = (Door(TRANSACTION, "transaction", 0, "name"), Door(CALL, "call", None, "
 @cache
 def names_in_source() -> dict[str, set[str]]:
     """Kind to names. Fails on a name that cannot be read from the source."""
-    trees = {file: ast.parse(file.read_text()) for file in sorted(SOURCE.rglob("*.py")) if file.relative_to(SOURCE).parts[0] not in ELSEWHERE}
+    trees = {
+        file: ast.parse(file.read_text())
+        for file in sorted(SOURCE.rglob("*.py"))
+        if file.relative_to(SOURCE).parts[0] not in ELSEWHERE
+    }
     constants = _constants(trees)
     found: dict[str, set[str]] = {TRANSACTION: set(), CALL: set()}
     doors, done = list(ROOTS), set()
@@ -85,7 +89,9 @@ def _argument(door: Door, call: ast.Call) -> ast.expr | None:
 def _calls(tree: ast.Module, name: str) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef | None, ast.Call]]:
     """Calls of `name`, each with the innermost function around it."""
 
-    def walk(node: ast.AST, around: ast.FunctionDef | ast.AsyncFunctionDef | None) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef | None, ast.Call]]:
+    def walk(
+        node: ast.AST, around: ast.FunctionDef | ast.AsyncFunctionDef | None
+    ) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef | None, ast.Call]]:
         if isinstance(node, ast.Call) and _called(node) == name:
             yield around, node
         inner = node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else around

@@ -181,12 +181,21 @@ HERE = (
     Story("a guest buys", guest_buys, around("checkout.start", "checkout.settle")),
     Story("a guest is declined", guest_is_declined, around("checkout.start", "checkout.settle"), UNDONE),
     Story("a guest wants what is not there", guest_wants_what_is_not_there, around("checkout.refused"), UNDONE),
-    Story("a buyer edits a cart", buyer_edits_a_cart, around("cart.add", "cart.change", "cart.remove", "cart.add#2", "cart.clear"), buys=False),
+    Story(
+        "a buyer edits a cart",
+        buyer_edits_a_cart,
+        around("cart.add", "cart.change", "cart.remove", "cart.add#2", "cart.clear"),
+        buys=False,
+    ),
 )
 ORDERS = (
     Story("a buyer orders", buyer_orders, around("cart.add#2", "checkout.start", "checkout.settle")),
     Story("a buyer is declined", buyer_is_declined, around("checkout.start", "checkout.settle"), UNDONE),
-    Story("a buyer pays at the door", buyer_pays_at_the_door, around("checkout.start", "checkout.finish", "orders.move", "orders.move#2")),
+    Story(
+        "a buyer pays at the door",
+        buyer_pays_at_the_door,
+        around("checkout.start", "checkout.finish", "orders.move", "orders.move#2"),
+    ),
     Story("a buyer cancels what is paid", buyer_cancels_what_is_paid, around("orders.move"), COMPLETED | UNDONE),
     Story(
         "a buyer cancels a link",

@@ -7,16 +7,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import pytest
 from tests import rig
 
 from . import judging
-from .asking import Caller, insist, speak
+from .asking import insist, speak
 from .crowd import Crowd
 from .playing import LEASE_S, WITHIN_S, Town
-from .stories import Buyer, everybody_agrees
+from .stories import Buyer
 
 OpenTown = Callable[..., Town]
 SERVICES = ("payment", "inventory", "order")
@@ -29,7 +28,9 @@ def settled(town: Town, server: rig.Server, crowd: Crowd, within_s: float = 3 * 
     crowd.trouble = [each for each in crowd.trouble if "payment_not_executed" not in each]
     crowd.told = [(ask, said) for ask, said in crowd.told if said.status != 422]
     while not judging.is_at_rest(server):
-        assert time.monotonic() < until, server.sql("SELECT status, next_at, lease_until, kassa_now() FROM checkouts WHERE ended_at IS NULL")
+        assert time.monotonic() < until, server.sql(
+            "SELECT status, next_at, lease_until, kassa_now() FROM checkouts WHERE ended_at IS NULL"
+        )
         time.sleep(0.1)
     books = judging.Books(town.sandbox)
     wrong = [*crowd.trouble, *books.faults, *judging.levels(server), *judging.breaches(town.dsn, town.sandbox)]

@@ -17,13 +17,13 @@ import httpx2
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from tests import rig
 
 from kassa import catalog, demo
 from kassa.bootstrap import Kassa, assemble
 from kassa.catalog import Publication
 from kassa.kit.money import Money
 from kassa.settings import Settings
-from tests import rig
 
 ADDING, READING, ORDERING, PROCESSING = 5, 3, 16, 16
 SIZES = (1, 100)
@@ -108,7 +108,12 @@ async def test_placing_an_order_until_it_is_paid(counted: Counted, method: str) 
         buyer = await counted.buyer(lines)
         wish: dict[str, Any] = {"shippingAddress": _ADDRESS, "paymentMethod": method}
         if method == "credit_card":
-            wish["paymentDetails"] = {"cardNumber": "4111111111111111", "expiryDate": "12/30", "cvv": "123", "cardholderName": "A Buyer"}
+            wish["paymentDetails"] = {
+                "cardNumber": "4111111111111111",
+                "expiryDate": "12/30",
+                "cvv": "123",
+                "cardholderName": "A Buyer",
+            }
         statements, placed = await counted.count("POST", "/api/orders", 201, json=wish, headers=buyer)
         taken.append(statements)
         found = await counted.client.get(f"/api/orders/{placed['data']['id']}", headers=buyer)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
+from tests.factories import ScriptedCards, Shop, open_shop, open_world
 
 from kassa.kit.context import Context
 from kassa.kit.database import Database
-from tests.factories import ScriptedCards, Shop, open_shop, open_world
 
 HERE = Path(__file__).parent
 settings.register_profile(

@@ -67,18 +67,14 @@ async def add_line(
     return cart, line
 
 
-async def change_line(
-    tx: Tx, cart: Cart, line_id: uuid.UUID, offer: Offered, quantity: int
-) -> tuple[Cart, CartLine]:
+async def change_line(tx: Tx, cart: Cart, line_id: uuid.UUID, offer: Offered, quantity: int) -> tuple[Cart, CartLine]:
     """Set the quantity of a line of a locked cart. Raises `LineMissing`, `TooMany`, `NotEnough`."""
     line = line_of(cart, line_id)
     _can_have(line.product_id, quantity, offer)
     return await store.set_line(tx, cart, line, quantity, offer)
 
 
-async def remove_line(
-    tx: Tx, merchant_id: str, channel: str, buyer_id: str, line_id: uuid.UUID, version: int | None
-) -> Cart:
+async def remove_line(tx: Tx, merchant_id: str, channel: str, buyer_id: str, line_id: uuid.UUID, version: int | None) -> Cart:
     """Remove a line and return the cart after it. Raises `LineMissing`, `CartChanged`."""
     cart = await store.lock_cart(tx, merchant_id, channel, buyer_id)
     _expect(cart, version)
@@ -93,9 +89,7 @@ async def clear(tx: Tx, merchant_id: str, channel: str, buyer_id: str, version: 
     return await store.drop_lines(tx, cart, [line.line_id for line in cart.lines]) if cart.lines else cart
 
 
-async def lock_for_change(
-    tx: Tx, merchant_id: str, channel: str, buyer_id: str, version: int | None
-) -> Cart:
+async def lock_for_change(tx: Tx, merchant_id: str, channel: str, buyer_id: str, version: int | None) -> Cart:
     """The buyer's cart under its row lock, in the version that was named. Raises `CartChanged`."""
     cart = await store.lock_cart(tx, merchant_id, channel, buyer_id)
     _expect(cart, version)

@@ -89,9 +89,7 @@ async def _make_or_lock(reader: Reader, merchant_id: str, channel: str, buyer_id
     return row
 
 
-async def add_to_line(
-    tx: Tx, cart: Cart, product_id: str, quantity: int, offer: Offered
-) -> tuple[Cart, CartLine, int] | None:
+async def add_to_line(tx: Tx, cart: Cart, product_id: str, quantity: int, offer: Offered) -> tuple[Cart, CartLine, int] | None:
     """Add pieces to the product's line, made if there is none; the last figure counts the cart's other lines.
 
     None when the line would hold more than 999. The cart is locked by the caller.
@@ -124,9 +122,7 @@ async def add_to_line(
     return replace(cart, version=row["version"]), line, row["others"]
 
 
-async def set_line(
-    tx: Tx, cart: Cart, line: CartLine, quantity: int, offer: Offered
-) -> tuple[Cart, CartLine]:
+async def set_line(tx: Tx, cart: Cart, line: CartLine, quantity: int, offer: Offered) -> tuple[Cart, CartLine]:
     """Set the quantity of a line, as the buyer sees it now, and move the version."""
     changed = CartLine(line.line_id, line.product_id, quantity, offer.price.minor, offer.name, offer.image)
     version = await tx.value(

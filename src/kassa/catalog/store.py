@@ -23,9 +23,7 @@ async def channel(reader: Reader, merchant_id: str, name: str) -> Channel | None
     )  # fmt: skip
     if row is None:
         return None
-    return Channel(
-        merchant_id, name, row["currency"], row["delivery_days"], frozenset(row["methods"]), frozenset(row["aliases"])
-    )
+    return Channel(merchant_id, name, row["currency"], row["delivery_days"], frozenset(row["methods"]), frozenset(row["aliases"]))
 
 
 async def own_offers(reader: Reader, channel: Channel, product_ids: Sequence[str], *, counted: bool) -> Mapping[str, Offer]:
@@ -176,9 +174,7 @@ async def hold_remote(
     return short
 
 
-async def remote_holds(
-    reader: Reader, channel: Channel, asked: Sequence[tuple[str, datetime | None]]
-) -> Mapping[str, int]:
+async def remote_holds(reader: Reader, channel: Channel, asked: Sequence[tuple[str, datetime | None]]) -> Mapping[str, int]:
     """Pieces that our open checkouts hold of each product, with those whose hold ended after `asked` was read."""
     rows = await reader.rows(
         """

@@ -87,8 +87,7 @@ async def _begin(ctx: Context, wish: ItemsWish, until: float) -> Held | Checkout
             held = await start.begin(ctx, tx, purchase)
     except start.Short as short:
         items = [
-            {"product_id": each.product_id, "requested": each.requested, "available": each.available}
-            for each in short.shortages
+            {"product_id": each.product_id, "requested": each.requested, "available": each.available} for each in short.shortages
         ]
         return await _refuse(ctx, wish, Refusal("Insufficient stock", "stock_insufficient", _few(items), items))
     held.card, held.until = wish.card, until
@@ -102,9 +101,7 @@ def _refusal(ctx: Context, wish: ItemsWish, offers: Mapping[str, Offer]) -> Refu
         return Refusal("Unknown product", "unknown_product", f"Not sold here: {', '.join(sorted(unknown))}."[:300])
     changed = [item for item in wish.items if item.price is not None and item.price != offers[item.product_id].price]
     if changed:
-        items = [
-            {"product_id": item.product_id, "price_minor": offers[item.product_id].price.minor} for item in changed
-        ]
+        items = [{"product_id": item.product_id, "price_minor": offers[item.product_id].price.minor} for item in changed]
         first = offers[changed[0].product_id]
         price = major_text(first.price.minor, first.price.currency)
         return Refusal("Price changed", "price_changed", f"{first.product_id} costs {price} now.", items)
@@ -193,5 +190,3 @@ def _trace(ctx: Context, card: Card) -> CardTrace:
         last4=card.number[-4:],
         fingerprint=ctx.keys.fingerprint(card.number.encode()),
     )
-
-

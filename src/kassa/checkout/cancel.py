@@ -35,9 +35,7 @@ async def cancel(ctx: Context, tx: Tx, order: orders.Order, note: str | None) ->
 
 async def _after_completion(ctx: Context, tx: Tx, held: Held, note: str | None) -> None:
     """Paid (or to be paid in cash): the stock comes back now, the money is owed from now on."""
-    remote = [
-        store.Note(act, "undoing") for act in held.checkout.acts if is_remote(act) and held.status_of(act) == "done"
-    ]
+    remote = [store.Note(act, "undoing") for act in held.checkout.acts if is_remote(act) and held.status_of(act) == "done"]
     await advance(tx, held, "completed", store.Next(0 if remote else None, "keep"), remote)
     payment_status = "refunded" if held.payment.captured_minor else "failed"
     held.order = await orders.move(tx, held.order, "cancelled", payment_status=payment_status, note=note)
@@ -50,9 +48,7 @@ async def _after_completion(ctx: Context, tx: Tx, held: Held, note: str | None) 
 
 async def _owe(ctx: Context, tx: Tx, held: Held) -> None:
     key = held.key("refund")
-    held.payment, refund = await payments.begin_refund(
-        tx, held.payment, provider_key=key, owed=True, reason="order cancelled"
-    )
+    held.payment, refund = await payments.begin_refund(tx, held.payment, provider_key=key, owed=True, reason="order cancelled")
     provider = ctx.port(Providers).of(held.payment)
     if provider.local and held.payment.provider != CASH:
         await payments.conclude_refund(tx, held.payment, refund, await provider.refund(held.payment, refund))

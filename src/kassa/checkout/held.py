@@ -164,9 +164,7 @@ async def keep_answer(ctx: Context, tx: Tx, held: Held) -> None:
 def idempotency_key(checkout: Checkout) -> once.Key:
     """The key under which this checkout was asked for (its payload is not needed any more)."""
     found = checkout.idempotency or {}
-    return once.Key(
-        checkout.merchant_id, found["caller"], found["operation"], found["key"], b"", timedelta(0)
-    )
+    return once.Key(checkout.merchant_id, found["caller"], found["operation"], found["key"], b"", timedelta(0))
 
 
 def seconds_until(at: datetime | None, now: datetime) -> float | None:

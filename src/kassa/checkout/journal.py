@@ -67,8 +67,6 @@ def check_move(before: str, after: str) -> None:
 
     A transaction that does both halves of such a pair writes only where it ends.
     """
-    if before == after or any(
-        MOVES.allows(before, between) and MOVES.allows(between, after) for between in ("paid", "undoing")
-    ):
+    if before == after or any(MOVES.allows(before, between) and MOVES.allows(between, after) for between in ("paid", "undoing")):
         return
     MOVES.after(before, after)

@@ -74,9 +74,7 @@ async def _move(ctx: Context, tx: Tx, order: orders.Order, wish: MoveWish) -> or
     if wish.to == order.status:
         if not wish.by_staff:
             return order
-        return await orders.note_tracking(
-            tx, order, tracking_number=wish.tracking_number, carrier=wish.carrier, note=wish.note
-        )
+        return await orders.note_tracking(tx, order, tracking_number=wish.tracking_number, carrier=wish.carrier, note=wish.note)
     if wish.to == "paid" or (order.status == "pending" and wish.to == "processing"):
         raise orders.illegal(order.status, wish.to)
     if wish.to == "cancelled":

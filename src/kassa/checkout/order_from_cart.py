@@ -142,9 +142,7 @@ async def _place(
     return placed
 
 
-async def _with_link(
-    ctx: Context, wish: CartWish, placed: Placed, leading: asyncio.Task[object], render: RenderOrder
-) -> Placed:
+async def _with_link(ctx: Context, wish: CartWish, placed: Placed, leading: asyncio.Task[object], render: RenderOrder) -> Placed:
     """Wait a moment for the link; without it the order stands all the same and the link is filled in later."""
     await asyncio.wait({leading}, timeout=LINK_WAIT_S)
     async with ctx.db.transaction("checkout.answer") as tx:
@@ -197,8 +195,5 @@ async def _priced(ctx: Context, wish: CartWish, cart: carts.Cart) -> list[tuple[
 
 
 def _shortage(shortages: Sequence[catalog.Shortage]) -> StockInsufficient:
-    items = [
-        {"product_id": each.product_id, "requested": each.requested, "available": each.available} for each in shortages
-    ]
+    items = [{"product_id": each.product_id, "requested": each.requested, "available": each.available} for each in shortages]
     return StockInsufficient(items=items)
-

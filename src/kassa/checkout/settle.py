@@ -128,8 +128,7 @@ async def return_lines_to_cart(tx: Tx, held: Held) -> None:
     if checkout.cart_id is None or order.status != "pending":
         return
     lines = [
-        carts.ReturnedLine(line.product_id, line.quantity, line.price_minor, line.product_name, line.image)
-        for line in order.lines
+        carts.ReturnedLine(line.product_id, line.quantity, line.price_minor, line.product_name, line.image) for line in order.lines
     ]
     await carts.return_lines(tx, checkout.merchant_id, checkout.cart_id, lines)
 
@@ -147,5 +146,3 @@ async def release_stock(ctx: Context, held: Held) -> None:
 async def _cancel_order(tx: Tx, held: Held) -> None:
     if orders.MOVES.allows(held.order.status, "cancelled"):
         held.order = await orders.move(tx, held.order, "cancelled")
-
-

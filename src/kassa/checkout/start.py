@@ -142,16 +142,12 @@ def _notes(acts: list[str], *, cash: bool) -> list[store.Note]:
 def _steps(acts: list[str], checkout: Checkout) -> dict[str, Step]:
     at = checkout.created_at
     status = {STOCK: "done", PAYMENT: "running"}
-    return {
-        act: Step(act, place, status[act], None, 1, at, 0, None, at, at) for place, act in enumerate(acts) if act in status
-    }
+    return {act: Step(act, place, status[act], None, 1, at, 0, None, at, at) for place, act in enumerate(acts) if act in status}
 
 
 def _placement(purchase: Purchase) -> orders.Placement:
     lines = [
-        orders.Line(
-            offer.product_id, offer.name, offer.price.minor, quantity, offer.price.minor * quantity, offer.image
-        )
+        orders.Line(offer.product_id, offer.name, offer.price.minor, quantity, offer.price.minor * quantity, offer.image)
         for offer, quantity in purchase.lines
     ]
     return orders.Placement(

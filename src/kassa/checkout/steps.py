@@ -87,9 +87,7 @@ async def cancel_order(neighbours: Neighbours, held: Held) -> Outcome:
     ref = held.steps[ORDER_SERVICE].ref or ""
     body = {"reason": held.checkout.error_code or "cancelled"}
     path = f"/orders/{quote(ref, safe='')}/cancel"
-    return _undone(
-        await _call(neighbours.order, "POST", path, "cancel", ORDER_S, body, held.key("cancel")), done=frozenset({409})
-    )
+    return _undone(await _call(neighbours.order, "POST", path, "cancel", ORDER_S, body, held.key("cancel")), done=frozenset({409}))
 
 
 async def take(neighbours: Neighbours, held: Held, product_id: str) -> Outcome:
@@ -120,9 +118,7 @@ def act_of(act: str) -> tuple[Act, Act]:
     return {INVENTORY: (deduct, restock), ORDER_SERVICE: (create_order, cancel_order)}[act]
 
 
-async def _change_stock(
-    neighbours: Neighbours, held: Held, product_id: str, sign: int, word: str
-) -> Answer | Outcome:
+async def _change_stock(neighbours: Neighbours, held: Held, product_id: str, sign: int, word: str) -> Answer | Outcome:
     quantity = next(line.quantity for line in held.order.lines if line.product_id == product_id)
     path = f"/api/products/{quote(product_id, safe='')}/stock"
     key = f"{held.order.order_id}:{word}:{product_id}"

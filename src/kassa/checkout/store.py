@@ -257,9 +257,7 @@ async def due(reader: Reader, limit: int) -> list[tuple[str, uuid.UUID]]:
     return [(row["merchant_id"], row["checkout_id"]) for row in rows]
 
 
-async def claim_due(
-    db: Database, merchant_id: str, checkout_ids: Sequence[uuid.UUID], lease_s: float
-) -> list[Checkout]:
+async def claim_due(db: Database, merchant_id: str, checkout_ids: Sequence[uuid.UUID], lease_s: float) -> list[Checkout]:
     """Take the leases of those of one merchant's due checkouts that are still free, without waiting for anybody."""
     rows = await db.rows(
         f"""

@@ -124,7 +124,7 @@ class Database:
         try:
             pool = await asyncpg.create_pool(
                 dsn.replace("postgresql+asyncpg://", "postgresql://", 1),
-                min_size=min(4, size),
+                min_size=min(2, size),
                 max_size=size,
                 init=_prepare,
                 reset=_leave_as_is,

@@ -46,9 +46,7 @@ async def _send(ctx: Context, neighbour: Neighbour, notice: Notice) -> None:
     user_id = int(order.buyer_id) if _NUMBER.fullmatch(order.buyer_id) else order.buyer_id
     body = {"user_id": user_id, "order_id": str(notice.order_id), "type": notice.type}
     try:
-        answer = await neighbour.call(
-            "POST", "/api/notifications/send", act="notify", timeout_s=CALL_S, body=body, key=notice.key
-        )
+        answer = await neighbour.call("POST", "/api/notifications/send", act="notify", timeout_s=CALL_S, body=body, key=notice.key)
     except (NotSent, BreakerOpen):
         await _again(ctx, notice, "not reachable")
     except NoAnswer:

@@ -49,9 +49,7 @@ async def note_payment(tx: Tx, order: Order, payment_status: str) -> Order:
     return await _update(tx, order, payment_status, None, None, None)
 
 
-async def note_tracking(
-    tx: Tx, order: Order, *, tracking_number: str | None, carrier: str | None, note: str | None
-) -> Order:
+async def note_tracking(tx: Tx, order: Order, *, tracking_number: str | None, carrier: str | None, note: str | None) -> Order:
     """Set tracking data or leave a note without a move (`order.updated`); nothing new is no event."""
     same = tracking_number in {None, order.tracking_number} and carrier in {None, order.carrier} and note is None
     if same:

@@ -26,6 +26,7 @@ MOVES = Moves(
     },
 )
 
+
 class OrderMissing(NotFound):
     """There is no such order."""
 

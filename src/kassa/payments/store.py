@@ -56,9 +56,7 @@ async def insert(tx: Tx, opening: Opening) -> Payment:
 
 async def find(reader: Reader, merchant_id: str, payment_id: uuid.UUID) -> Payment | None:
     """One payment, or None."""
-    row = await reader.row(
-        f"SELECT {_COLUMNS} FROM payments WHERE merchant_id = $1 AND payment_id = $2", merchant_id, payment_id
-    )
+    row = await reader.row(f"SELECT {_COLUMNS} FROM payments WHERE merchant_id = $1 AND payment_id = $2", merchant_id, payment_id)
     return _payment(row) if row else None
 
 
@@ -185,9 +183,7 @@ async def renew_refund(db: Database, refund: Refund, lease_s: float) -> None:
     )  # fmt: skip
 
 
-async def write_refund_verdict(
-    tx: Tx, refund: Refund, after: str, verdict: RefundVerdict, wait_s: float | None
-) -> Refund | None:
+async def write_refund_verdict(tx: Tx, refund: Refund, after: str, verdict: RefundVerdict, wait_s: float | None) -> Refund | None:
     """Note an answer about a refund unless it is decided already."""
     row = await tx.row(
         f"""

@@ -115,9 +115,7 @@ class Sandbox:
             elif isinstance(target, Door):
                 played = Played(await self._book.change(target.do, call), 0)
             else:
-                played = Played(
-                    reply, 0 if target is None else await self._book.change(_log_stray, call, target, reply)
-                )
+                played = Played(reply, 0 if target is None else await self._book.change(_log_stray, call, target, reply))
         except Exception as error:  # noqa: BLE001 - a stranger's mishap is a 500, and its text may hold what was sent
             _log.error("sandbox: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
             played = Played(say(500, {"detail": "The sandbox failed"}), 0)

@@ -127,17 +127,14 @@ def amount_booked(tx: Tx, kind: str, service: str, ref: str, before_us: int | No
 
 def refunded(tx: Tx, service: str, of: str) -> Decimal:
     """The sum of all refunds of one charge, those still worked on included, in major units."""
-    rows = tx.execute(
-        "SELECT amount FROM bookings WHERE kind = 'refund' AND service = ? AND of_ref = ?", (service, of)
-    ).fetchall()
+    rows = tx.execute("SELECT amount FROM bookings WHERE kind = 'refund' AND service = ? AND of_ref = ?", (service, of)).fetchall()
     return sum((Decimal(row[0]) for row in rows), Decimal(0))
 
 
 def log_call(tx: Tx, call: Call, service: str, act: str | None, behaviour: str | None, answered: str) -> int:
     """Note that a call came in and what it is answered. Never its body."""
     found = tx.execute(
-        "INSERT INTO calls (at_us, service, act, method, path, key, request_id, behaviour, answered)"
-        " VALUES (?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO calls (at_us, service, act, method, path, key, request_id, behaviour, answered) VALUES (?,?,?,?,?,?,?,?,?)",
         (
             call.now_us,
             service,
@@ -161,7 +158,7 @@ def mark_gone(tx: Tx, call_id: int) -> None:
 def empty(tx: Tx) -> None:
     """Forget every booking, key, link and call; stock and prices are as at first. Scripts stay."""
     for table in ("answers", "bookings", "links", "webhooks", "calls"):
-        tx.execute(f"DELETE FROM {table}")  # noqa: S608 - the names stand in the line above
+        tx.execute(f"DELETE FROM {table}")
     tx.execute("UPDATE products SET price = first_price, product_stock = first_stock, inventory_stock = first_stock")
 
 

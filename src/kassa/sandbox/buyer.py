@@ -51,9 +51,7 @@ def _decide(tx: Tx, call: Call, status: str) -> Reply:
         price = exact.amount(facts.get("price"))
         told = {"payment_id": payment_id, **facts}
         book(tx, booked, "charge", "link", payment_id, amount=price, facts=told)
-    tx.execute(
-        "INSERT INTO webhooks (payment_id, status, attempts, next_us) VALUES (?, ?, 0, ?)", (payment_id, status, now)
-    )
+    tx.execute("INSERT INTO webhooks (payment_id, status, attempts, next_us) VALUES (?, ?, 0, ?)", (payment_id, status, now))
     return pages.pay(token, facts, status) if html else say(200, {"payment_id": payment_id, "status": status})
 
 

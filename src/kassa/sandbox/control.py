@@ -147,9 +147,7 @@ def get_summary(tx: Tx, _call: Call) -> Reply:
         row["refunded"] += back
         row["of"].append(ref)
     rows = [{**_as_text(row), "net": exact.text(row["charged"] - row["refunded"])} for row in keys.values()]
-    unbacked = [
-        {"service": service, "of": ref, "refunded": exact.text(amount)} for (service, ref), amount in returned.items()
-    ]
+    unbacked = [{"service": service, "of": ref, "refunded": exact.text(amount)} for (service, ref), amount in returned.items()]
     double = [row["key"] for row in rows if row["charges"] > 1]
     return say(200, {"keys": rows, "unbacked_refunds": unbacked, "double": double})
 

@@ -43,9 +43,7 @@ _OUTCOME = {
 
 def pay(token: str, facts: Mapping[str, Any], state: str, *, code: int = 200) -> Reply:
     """The sum and two buttons; or, once the buyer has decided, what was decided. Money is shown in major units."""
-    rows = "".join(
-        f"<div><dt>{label}</dt><dd>{escape(str(facts[name]))}</dd></div>" for label, name in _SHOWN if name in facts
-    )
+    rows = "".join(f"<div><dt>{label}</dt><dd>{escape(str(facts[name]))}</dd></div>" for label, name in _SHOWN if name in facts)
     price, currency = escape(str(facts.get("price", ""))), escape(str(facts.get("currency", "")))
     sum_ = f'<p class="sum">{price} <small>{currency}</small></p>' if price else ""
     if state == "open":

@@ -91,12 +91,9 @@ def clear_scripts(tx: Tx, service: str | None) -> int:
 
 def list_scripts(tx: Tx) -> list[dict[str, Any]]:
     """What is still to come, in the order of use; defaults last. A script that is used up is no longer there."""
-    rows = tx.execute(
-        "SELECT id, service, act, is_default, left_times, script FROM scripts ORDER BY is_default, id"
-    ).fetchall()
+    rows = tx.execute("SELECT id, service, act, is_default, left_times, script FROM scripts ORDER BY is_default, id").fetchall()
     return [
-        {"id": id_, "service": service, "act": act, "default": bool(is_default), "left": left}
-        | exact.loads(script.encode())
+        {"id": id_, "service": service, "act": act, "default": bool(is_default), "left": left} | exact.loads(script.encode())
         for id_, service, act, is_default, left, script in rows
     ]
 
@@ -136,9 +133,7 @@ def _check_numbers(script: Mapping[str, Any]) -> None:
         if not 0 <= seconds <= _MOST_SECONDS:
             raise BadScript(f"seconds is from 0 to {_MOST_SECONDS}")
     status = script.get("status")
-    if status is not None and (
-        isinstance(status, bool) or status not in {one.value for one in HTTPStatus if one >= 200}
-    ):
+    if status is not None and (isinstance(status, bool) or status not in {one.value for one in HTTPStatus if one >= 200}):
         raise BadScript("status is not a status of an answer")
     for name in ("error", "message"):
         if not isinstance(script.get(name, ""), str):

@@ -97,9 +97,7 @@ def _claim_due(tx: Tx) -> tuple[list[_Due], float]:
         (now, _AT_ONCE),
     ).fetchall()
     lent = now + round(2 * _LIMIT_S * MICROSECONDS)
-    tx.executemany(
-        "UPDATE webhooks SET next_us = ?, attempts = attempts + 1 WHERE id = ?", [(lent, row[0]) for row in rows]
-    )
+    tx.executemany("UPDATE webhooks SET next_us = ?, attempts = attempts + 1 WHERE id = ?", [(lent, row[0]) for row in rows])
     return [_Due(*row) for row in rows], 0.0 if rows else _until_next(tx, now)
 
 

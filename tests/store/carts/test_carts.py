@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.factories import Shop, at_once, open_shop
 
 from kassa import carts
 from kassa.carts import (
@@ -21,14 +22,15 @@ from kassa.catalog import Offer
 from kassa.kit.database import DatabaseAway
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
-from tests.factories import Shop, at_once, open_shop
 
 
 def offer(product_id: str, stock: int | None = None, price: int = 100) -> Offer:
     return Offer(product_id, product_id, product_id.title(), Money(price, "INR"), (), stock)
 
 
-async def add(shop: Shop, product_id: str, quantity: int = 1, *, version: int | None = None, buyer: str = "ann", **how: Any) -> Cart:
+async def add(
+    shop: Shop, product_id: str, quantity: int = 1, *, version: int | None = None, buyer: str = "ann", **how: Any
+) -> Cart:
     async with shop.db.transaction("cart.add") as tx:
         offered = offer(product_id, **how)
         cart, _ = await carts.add_line(tx, shop.merchant_id, "shop", buyer, product_id, offered, quantity, version)

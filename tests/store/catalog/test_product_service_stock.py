@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from datetime import datetime, timedelta
 
+from tests.factories import Shop, at_once
+
 from kassa import catalog
 from kassa.catalog import Hold, Offer, Shortage
 from kassa.catalog.store import remote_holds
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
-from tests.factories import Shop, at_once
 
 
 async def now(shop: Shop) -> datetime:

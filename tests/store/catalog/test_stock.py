@@ -9,12 +9,12 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.factories import Shop, at_once, open_shop
 
 from kassa import catalog
 from kassa.catalog import Shortage
 from kassa.catalog.publish import StockTooLow
 from kassa.kit.ids import new_id
-from tests.factories import Shop, at_once, open_shop
 
 
 async def reserve(shop: Shop, checkout_id: uuid.UUID | None = None, **wanted: int) -> list[Shortage]:

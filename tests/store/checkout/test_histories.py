@@ -35,6 +35,8 @@ REFUNDS = st.sampled_from(["succeeded", "silent", "impossible", "failed"])
 ANSWERS = st.sampled_from(["yes", "no", "silent", "silent_yes", "error", "no_route"])
 ACTS = st.sampled_from(["inventory", "order_service", "restock", "cancel", "take", "return"])
 KINDS = st.sampled_from(["own", "services", "products"])
+STEPS = st.one_of(st.none(), st.none(), st.integers(0, 150))
+"""Turns of the loop after which a process dies; None: it lives."""
 PASSES = st.sampled_from([1, 16, 125, 31 * 60, 2 * 3600, 25 * 3600, 73 * 3600])
 
 
@@ -87,49 +89,49 @@ class Histories(RuleBasedStateMachine):
     def open(self, kind: str) -> None:
         self.kind = kind
         ctx = self.town.world(kind)
-        self.shop: Shop = self.town.run(open_shop(ctx, mouse=6, lamp=4))
+        self.shop: Shop = self.town.run(open_shop(ctx, mouse=20, lamp=8))
 
     # what strangers do next
 
-    @rule(words=st.lists(BEGINS, max_size=2), asks=st.lists(ASKS, max_size=7))
-    def the_payment_service_is_told(self, words: list[str], asks: list[str]) -> None:
-        self.town.cards.begins, self.town.cards.asks = list(words), list(asks)
+    @rule(asks=st.lists(ASKS, max_size=7), refunds=st.lists(REFUNDS, max_size=3), silences=st.integers(0, 3))
+    def providers_are_told(self, asks: list[str], refunds: list[str], silences: int) -> None:
+        self.town.cards.asks, self.town.cards.refunds, self.town.links.silences = list(asks), list(refunds), silences
 
-    @rule(words=st.lists(REFUNDS, max_size=3))
-    def refunds_are_told(self, words: list[str]) -> None:
-        self.town.cards.refunds = list(words)
-
-    @rule(silences=st.integers(0, 3))
-    def the_link_provider_is_silent(self, silences: int) -> None:
-        self.town.links.silences = silences
-
-    @rule(act=ACTS, words=st.lists(ANSWERS, max_size=4))
-    def a_service_is_told(self, act: str, words: list[str]) -> None:
-        for service in self.town.services.values():
-            service.script[act] = list(words)
+    @rule(acts=st.dictionaries(ACTS, st.lists(ANSWERS, min_size=1, max_size=4), min_size=1, max_size=3))
+    def services_are_told(self, acts: dict[str, list[str]]) -> None:
+        for act, words in acts.items():
+            for service in self.town.services.values():
+                service.script[act] = list(words)
 
     # what buyers do
 
     @rule(
-        provider=st.sampled_from(["card", "card", "link", "cash_on_delivery"]),
+        provider=st.sampled_from(["card", "card", "card", "link", "cash_on_delivery"]),
         surface=st.sampled_from(["checkout", "orders"]),
-        mice=st.integers(1, 3),
-        lamps=st.integers(0, 2),
+        mice=st.integers(1, 2),
+        lamps=st.integers(0, 1),
+        begins=st.lists(BEGINS, max_size=2),
+        steps=STEPS,
     )
-    def begin(self, provider: str, surface: str, mice: int, lamps: int) -> None:
+    def buy(self, provider: str, surface: str, mice: int, lamps: int, begins: list[str], steps: int | None) -> None:
+        """Begin a purchase and lead it on; the process may die at any turn of its loop, or be paused at once (0)."""
+        self.town.cards.begins = list(begins)
         items = {"mouse": mice} | ({"lamp": lamps} if lamps else {})
         surface = "orders" if provider != "card" else surface
         try:
             held = self.town.run(self.shop.begin(items, provider=provider, surface=surface))
         except start.Short:
             return
-        self.leaders.append((self.shop, held))
         self.orders.append((self.shop, held.order))
+        if steps == 0:
+            self.leaders.append((self.shop, held))
+        else:
+            self.town.run(self.until(saga.drive(self.shop.ctx, held), steps))
 
     @precondition(lambda self: self.leaders)
-    @rule(data=st.data(), steps=st.one_of(st.none(), st.integers(1, 120)))
-    def lead(self, data: st.DataObject, steps: int | None) -> None:
-        """Lead one checkout on; with `steps`, the process dies after so many turns of the loop."""
+    @rule(data=st.data(), steps=STEPS)
+    def lead_on(self, data: st.DataObject, steps: int | None) -> None:
+        """One that was paused goes on, though others may have led its checkout meanwhile."""
         shop, held = self.leaders.pop(data.draw(st.integers(0, len(self.leaders) - 1)))
         self.town.run(self.until(saga.drive(shop.ctx, held), steps))
 
@@ -169,7 +171,7 @@ class Histories(RuleBasedStateMachine):
     def every_lease_is_lost(self) -> None:
         self.town.run(self.leases_end())
 
-    @rule(steps=st.one_of(st.none(), st.integers(1, 200)))
+    @rule(steps=STEPS)
     def a_worker_sweeps(self, steps: int | None) -> None:
         self.town.run(self.until(self.swept(), steps))
 
@@ -217,7 +219,7 @@ class Histories(RuleBasedStateMachine):
                 break
         assert await self.moving() == [], "it did not come to rest"
         found = await verify.run(self.shop.ctx, book=self.book)
-        assert found == []
+        assert [breach for breach in found if breach.merchant_id in {self.shop.merchant_id, "*", "-"}] == []
         assert self.town.cards.without_card == 0, "a charge was sent after a restart"
 
     async def book(self) -> list[Booked]:
@@ -228,9 +230,10 @@ class Histories(RuleBasedStateMachine):
             """
             SELECT c.checkout_id, c.status, p.status AS payment, c.acts FROM checkouts c
               LEFT JOIN payments p USING (merchant_id, payment_id)
-             WHERE c.status NOT IN ('completed', 'undone', 'parked') OR p.status IN ('unknown', 'waiting')
-                OR (c.status = 'completed' AND c.next_at IS NOT NULL)
-            """
+             WHERE merchant_id = $1 AND (c.status NOT IN ('completed', 'undone', 'parked') OR p.status IN ('unknown', 'waiting')
+                OR (c.status = 'completed' AND c.next_at IS NOT NULL))
+            """,
+            self.shop.merchant_id,
         )
         return [dict(row) for row in rows]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.factories import Shop, at_once, open_shop
 
 from kassa.events import Event, record
 from kassa.kit.ids import new_id
-from tests.factories import Shop, at_once, open_shop
 
 
 async def tell(shop: Shop, *told: tuple[str, str], fails: bool = False) -> None:

@@ -200,7 +200,9 @@ async def test_a_caller_who_leaves_at_any_await_leaves_no_transaction_open(db: D
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    open_ones = await db.rows("SELECT state, query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'")
+    open_ones = await db.rows(
+        "SELECT state, query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+    )
     assert open_ones == []
     await asyncio.gather(*(db.value("SELECT 1") for _ in range(30)))
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.factories import SECRET, at_once
 
 from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.ids import new_id
 from kassa.kit.secrets import Keys
-from tests.factories import SECRET, at_once
 
 KEYS = Keys(SECRET)
 
@@ -241,7 +241,9 @@ async def test_an_answer_opens_for_its_own_key_only(db: Database) -> None:
         await claimed(db, key)
         await answered(db, key, 200, key.key.encode())
     await db.execute(
-        "UPDATE idempotency_keys SET answer = (SELECT answer FROM idempotency_keys WHERE key = $1) WHERE key = $2", one.key, other.key
+        "UPDATE idempotency_keys SET answer = (SELECT answer FROM idempotency_keys WHERE key = $1) WHERE key = $2",
+        one.key,
+        other.key,
     )
     with pytest.raises(once.InProgress):
         await once.find(db, KEYS, other)

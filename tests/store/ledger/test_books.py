@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
+from tests.factories import Shop, at_once, open_shop
 
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
 from kassa.ledger import Entry, Posting, lines_of_payment, payment_balance, post
 from kassa.ledger.model import capture, refund
-from tests.factories import Shop, at_once, open_shop
 
 
 async def book(shop: Shop, entry: Entry) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.factories import ADDRESS, Shop, at_once, open_shop
 
 from kassa import orders
 from kassa.kit.database import Tx
@@ -15,7 +16,6 @@ from kassa.kit.errors import NotFound
 from kassa.kit.ids import new_id
 from kassa.kit.moves import IllegalMove
 from kassa.orders import Line, Order, OrderMoved, Placement
-from tests.factories import ADDRESS, Shop, at_once, open_shop
 
 LINES = (Line("lamp", "Lamp", 250, 2, 500, "lamp.jpg"), Line("mouse", "Mouse", 100, 3, 300))
 
@@ -114,7 +114,10 @@ async def test_every_change_is_one_line_of_the_timeline_and_one_event_under_one_
     ]  # fmt: skip
     assert order.version == 5
     happened = await orders.happenings(shop.db, shop.merchant_id, order.order_id)
-    assert [(each.note, each.tracking_number, each.carrier) for each in happened[3:]] == [("packed", "1Z999", "DHL"), ("gone", "1Z999", "DHL")]
+    assert [(each.note, each.tracking_number, each.carrier) for each in happened[3:]] == [
+        ("packed", "1Z999", "DHL"),
+        ("gone", "1Z999", "DHL"),
+    ]
 
 
 async def test_a_reader_goes_on_after_the_last_number_it_has_seen(shop: Shop) -> None:

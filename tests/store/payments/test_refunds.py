@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.factories import CURRENCY, ScriptedCards, Shop, at_once, open_payment, paid_payment, settle, world
 
 from kassa import payments
 from kassa.kit.ids import new_id
@@ -16,7 +17,6 @@ from kassa.payments import Payment, Refund, RefundTaken
 from kassa.payments.model import RefundVerdict
 from kassa.payments.provider import Providers
 from kassa.payments.refund import NotRefundable, RefundTooLarge
-from tests.factories import CURRENCY, ScriptedCards, Shop, at_once, open_payment, paid_payment, settle, world
 
 
 async def begin(shop: Shop, payment: Payment, amount: int | None = None, *, owed: bool = False, key: str | None = None) -> Refund:
@@ -212,7 +212,9 @@ async def test_after_an_hour_it_is_tried_every_quarter_and_after_a_day_a_person_
     refund = await payments.send_refund(shop.ctx, refund)
     assert refund.status == "pending"
     assert round(((refund.next_at or refund.read_at) - refund.read_at).total_seconds()) == 900
-    await shop.db.execute("UPDATE refunds SET first_sent_at = first_sent_at - interval '24 hours' WHERE refund_id = $1", refund.refund_id)
+    await shop.db.execute(
+        "UPDATE refunds SET first_sent_at = first_sent_at - interval '24 hours' WHERE refund_id = $1", refund.refund_id
+    )
     refund = await payments.send_refund(shop.ctx, refund)
     assert refund.status == "parked"
     assert refund.next_at is not None, "and it is tried on"
@@ -274,7 +276,9 @@ async def test_a_refund_of_a_payment_that_does_not_hold_its_reference_does_not_t
     await shop.db.execute("UPDATE payments SET holds_reference = false WHERE payment_id = $1", payment.payment_id)
     holder = await paid_payment(shop, ref="order-1001")
     await conclude(shop, await begin(shop, payment, 1_000), "succeeded")
-    rows = await shop.db.rows("SELECT payment_id FROM payments WHERE ref = 'order-1001' AND holds_reference AND merchant_id = $1", shop.merchant_id)
+    rows = await shop.db.rows(
+        "SELECT payment_id FROM payments WHERE ref = 'order-1001' AND holds_reference AND merchant_id = $1", shop.merchant_id
+    )
     assert [row["payment_id"] for row in rows] == [holder.payment_id]
 
 

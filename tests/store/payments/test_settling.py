@@ -7,12 +7,12 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.factories import Shop, at_once, open_payment, open_shop, settle
 
 from kassa import payments
 from kassa.kit.ids import new_id
 from kassa.payments import MOVES, Payment, Verdict
 from kassa.payments.model import HOLDS
-from tests.factories import Shop, at_once, open_payment, open_shop, settle
 
 WAYS = {
     "opened": (),
@@ -207,9 +207,7 @@ async def test_another_merchants_payment_is_not_there(shop: Shop) -> None:
 async def test_every_event_of_a_payment_tells_the_state_it_was_in(shop: Shop) -> None:
     payment = await payment_at(shop, "unknown")
     await settle(shop, payment, "paid")
-    rows = await shop.db.rows(
-        "SELECT type, data FROM events WHERE subject = $1 ORDER BY sequence", f"payment:{payment.payment_id}"
-    )
+    rows = await shop.db.rows("SELECT type, data FROM events WHERE subject = $1 ORDER BY sequence", f"payment:{payment.payment_id}")
     assert [(row["type"], row["data"]["state"], row["data"]["status"], row["data"]["captured"]) for row in rows] == [
         ("payment.created", "opened", 1, "0.00"),
         ("payment.unknown", "unknown", 1, "0.00"),
@@ -234,7 +232,9 @@ async def test_the_database_itself_forbids_sums_that_cannot_be(shop: Shop, wrong
 
 
 async def test_only_what_may_be_kept_of_a_card_has_a_column(shop: Shop) -> None:
-    rows = await shop.db.rows("SELECT column_name FROM information_schema.columns WHERE table_name = 'payments' AND column_name LIKE 'card%'")
+    rows = await shop.db.rows(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'payments' AND column_name LIKE 'card%'"
+    )
     assert {row["column_name"] for row in rows} == {"card_brand", "card_first6", "card_last4", "card_fingerprint"}
     with pytest.raises(asyncpg.CheckViolationError):
         await shop.db.execute(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-
-from kassa.kit.database import Database
 from tests.rig import DatabaseServer
 from tests.store.verify.street import Street
+
+from kassa.kit.database import Database
 
 _WITHOUT_GUARDS = """
 DO $$ DECLARE guard record; BEGIN

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from tests import factories
+from tests.factories import CURRENCY, ScriptedCards, ScriptedLinks, ScriptedNeighbour, Shop, open_shop, settle, world
+
 from kassa import checkout, payments
 from kassa.catalog.sources import OwnSource
 from kassa.checkout import Neighbours, Rules, saga, store
@@ -15,8 +18,6 @@ from kassa.kit.database import Database
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
 from kassa.payments import Verdict
-from tests import factories
-from tests.factories import CURRENCY, ScriptedCards, ScriptedLinks, ScriptedNeighbour, Shop, open_shop, settle, world
 
 DECLINED = replace(factories.CARD, number="4000000000000002")
 
@@ -117,7 +118,9 @@ class Street:
             held = await shop.begin({"mouse": 1, "lamp": 1})
             for _ in range(6):
                 await saga.drive(shop.ctx, held)
-                await shop.db.execute("UPDATE payments SET next_ask_at = kassa_now() WHERE next_ask_at IS NOT NULL AND status = 'unknown'")
+                await shop.db.execute(
+                    "UPDATE payments SET next_ask_at = kassa_now() WHERE next_ask_at IS NOT NULL AND status = 'unknown'"
+                )
                 await shop.db.execute("UPDATE payments SET last_sent_at = last_sent_at - interval '20 s' WHERE status = 'unknown'")
                 if name == "not known" or not await self.look_again(shop, held):
                     break

@@ -9,6 +9,9 @@ from decimal import Decimal
 
 import asyncpg
 import pytest
+from tests.factories import CARD, ScriptedCards, open_shop, open_world, world
+from tests.rig import DatabaseServer
+from tests.store.verify.street import Street
 
 from kassa import verify
 from kassa.kit.context import Context
@@ -16,9 +19,6 @@ from kassa.kit.ids import new_id
 from kassa.verify import Booked, Question
 from kassa.verify.cards import find as find_cards
 from kassa.verify.model import SHOWN, ask
-from tests.factories import CARD, ScriptedCards, open_shop, open_world, world
-from tests.rig import DatabaseServer
-from tests.store.verify.street import Street
 
 
 async def test_everything_that_can_happen_breaks_no_invariant(street: Street) -> None:
@@ -28,7 +28,7 @@ async def test_everything_that_can_happen_breaks_no_invariant(street: Street) ->
 async def test_the_stories_ended_as_they_should(street: Street) -> None:
     """So that the clean street is no empty one."""
     rows = await street.db.rows(
-        "SELECT c.checkout_id::text AS id, c.status, p.status AS payment, o.status AS \"order\" FROM checkouts c"
+        'SELECT c.checkout_id::text AS id, c.status, p.status AS payment, o.status AS "order" FROM checkouts c'
         " LEFT JOIN payments p USING (merchant_id, payment_id) LEFT JOIN orders o USING (merchant_id, order_id)"
     )
     ends = {row["id"]: (row["status"], row["payment"], row["order"]) for row in rows}

@@ -6,9 +6,9 @@ import contextlib
 from dataclasses import asdict
 
 import pytest
+from tests.store.verify.street import Street
 
 from kassa import verify
-from tests.store.verify.street import Street
 
 PENDING_FOR_LONG = "interval '26 hours'"
 ENTRY = "(SELECT entry_id FROM ledger_entries WHERE payment_id = '{0}' AND kind = '{1}')"
@@ -307,11 +307,17 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
     ),
     "a move that is not allowed": (
         "UPDATE order_timeline SET status = 'cancelled' WHERE order_id = '{delivered.order}' AND sequence = 2",
-        {(6, "An order's timeline has a move that is not allowed"), (6, "An order's timeline and its events tell different things")},
+        {
+            (6, "An order's timeline has a move that is not allowed"),
+            (6, "An order's timeline and its events tell different things"),
+        },
     ),
     "an order that did not begin as pending": (
         "UPDATE order_timeline SET status = 'paid' WHERE order_id = '{delivered.order}' AND sequence = 1",
-        {(6, "An order's timeline has a move that is not allowed"), (6, "An order's timeline and its events tell different things")},
+        {
+            (6, "An order's timeline has a move that is not allowed"),
+            (6, "An order's timeline and its events tell different things"),
+        },
     ),
     "an order moved by hand": (
         "UPDATE orders SET status = 'processing' WHERE order_id = '{paid.order}'",

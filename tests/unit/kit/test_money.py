@@ -94,7 +94,9 @@ def test_more_decimals_than_the_currency_has_are_an_error_and_never_rounded(text
         from_major(Decimal(text), currency)
 
 
-@pytest.mark.parametrize("text", ["-1", "-0.01", "NaN", "Infinity", "-Infinity", "1e400", "1e999999", "1" + "0" * 30, str(MAX_MINOR)])
+@pytest.mark.parametrize(
+    "text", ["-1", "-0.01", "NaN", "Infinity", "-Infinity", "1e400", "1e999999", "1" + "0" * 30, str(MAX_MINOR)]
+)
 def test_what_is_negative_endless_or_absurdly_large_is_no_amount(text: str) -> None:
     with pytest.raises(InvalidMoney):
         from_major(Decimal(text), "INR")

@@ -6,7 +6,9 @@ import pytest
 
 from kassa.kit.moves import IllegalMove, Moves
 
-DOOR = Moves("shut", {("shut", "open"): "open", ("open", "close"): "shut", ("shut", "lock"): "locked", ("locked", "unlock"): "shut"})
+DOOR = Moves(
+    "shut", {("shut", "open"): "open", ("open", "close"): "shut", ("shut", "lock"): "locked", ("locked", "unlock"): "shut"}
+)
 
 
 def test_a_move_of_the_table_leads_where_the_table_says() -> None:

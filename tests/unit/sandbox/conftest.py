@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 import pytest_asyncio
+from tests.unit.sandbox.callers import Caller, served
 
 from kassa.sandbox import create_sandbox
-from tests.unit.sandbox.callers import Caller, served
 
 
 @pytest_asyncio.fixture

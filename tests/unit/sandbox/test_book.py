@@ -19,9 +19,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from tests.unit.sandbox.callers import Caller, served
 
 from kassa.sandbox import Product, create_sandbox
-from tests.unit.sandbox.callers import Caller, served
 
 _ALONE = """
 import sys, uvicorn

@@ -123,7 +123,7 @@ async def test_a_browser_gets_a_page(caller: Any) -> None:
 
 
 async def test_the_webhook_is_signed_and_repeated_until_it_is_taken(open_sandbox: Any) -> None:
-    async with merchant() as shop, open_sandbox(webhook_url=shop.url, webhook_secret="s3cret") as caller:  # noqa: S106
+    async with merchant() as shop, open_sandbox(webhook_url=shop.url, webhook_secret="s3cret") as caller:
         shop.statuses = [500, 302]
         token = token_of(await link(caller))
         await caller.ask("POST", f"/payments/{token}/accept")
@@ -143,7 +143,7 @@ async def test_a_webhook_that_is_due_survives_a_restart(open_sandbox: Any) -> No
     async with open_sandbox() as caller:
         token = token_of(await link(caller))
         await caller.ask("POST", f"/payments/{token}/decline")
-    async with merchant() as shop, open_sandbox(webhook_url=shop.url, webhook_secret="s3cret"):  # noqa: S106
+    async with merchant() as shop, open_sandbox(webhook_url=shop.url, webhook_secret="s3cret"):
         await asyncio.wait_for(shop.told.wait(), 5)
         assert shop.got[0][0] == b'{"payment_id":"pay-1","status":"failed"}'
 

@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-
 BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 BY_KEY = "/payment/payments/by-key/chk-1:payment"
 

@@ -77,9 +77,7 @@ class CardService:
         }
         path = f"/payments/{quote(payment.provider_ref or '', safe='')}/refund"
         try:
-            answer = await self._neighbour.call(
-                "POST", path, act="refund", timeout_s=_REFUND_S, body=body, key=refund.provider_key
-            )
+            answer = await self._neighbour.call("POST", path, act="refund", timeout_s=_REFUND_S, body=body, key=refund.provider_key)
         except (NotSent, BreakerOpen, NoAnswer):
             return RefundVerdict("pending", message="no answer")
         # A 409 says "refunded already", which is what was wanted when the whole sum goes back.
