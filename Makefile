@@ -10,7 +10,7 @@ run: install ## Set up if needed, then run everything: database, APIs, workers, 
 	@exec .venv/bin/kassa dev
 
 test: install ## Set up if needed, then run all tests (ARGS="tests/unit -k money" for some of them)
-	@exec .venv/bin/python -m pytest -n 2 $(ARGS)
+	@exec .venv/bin/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: install ## Format, lint, types, import contracts, house rules
 	.venv/bin/ruff format --check .

@@ -26,14 +26,14 @@ def checkout_against_pgbench(place: Town, pairs: int, seconds: int, say: Say) ->
     plan = Plan(place.port, "/checkout/process", place.token, [_body(*_two()) for _ in range(500)], AT_ONCE, seconds)
     warm = fire(replace(plan, seconds=2))
     say(f"  warmed up: {warm.per_second:.0f} /s, {warm.statuses}")
-    best = max(CLIENTS, key=lambda clients: pgbench(place.home, place.yard, clients, 2, CLIENTS.index(clients) + 1))
+    best = max(CLIENTS, key=lambda clients: pgbench(place.yard, clients, 2, CLIENTS.index(clients) + 1))
     before = _counts(place, place.dsn), _counts(place, place.yard)
     ours, theirs, notes, wrong = [], [], [], 0
     for pair in range(pairs):
         happened = fire(plan)
         ours.append(happened.per_second)
         wrong += sum(count for status, count in happened.statuses.items() if status != "200")
-        theirs.append(pgbench(place.home, place.yard, best, seconds, 10 + pair))
+        theirs.append(pgbench(place.yard, best, seconds, 10 + pair))
         say(f"  pair {pair + 1}: {ours[-1]:.0f} against {theirs[-1]:.0f} /s = {ours[-1] / theirs[-1]:.2f}")
         notes = [f"{AT_ONCE} at once: p50 {happened.p50_ms:.0f} ms, p99 {happened.p99_ms:.0f} ms; pgbench with {best} clients"]
     after = _counts(place, place.dsn), _counts(place, place.yard)

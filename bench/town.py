@@ -117,12 +117,13 @@ async def _stock(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute("INSERT INTO merchants (merchant_id, name) VALUES ('1', 'Bench')")
     await connection.execute(
-        "INSERT INTO channels (merchant_id, channel, currency, methods) VALUES ('1', 'shop', 'INR', '{credit_card,cash_on_delivery}')"
+        "INSERT INTO channels (merchant_id, channel, currency, methods) VALUES ('1', 'shop', 'INR', '{credit_card}')"
     )
     await connection.execute(
         f"""
         INSERT INTO products (merchant_id, channel, product_id, sku, name, price_minor, currency)
-        SELECT '1', 'shop', p, p, p, 100, 'INR' FROM (SELECT 'p' || n AS p FROM generate_series(1, {SPREAD}) n UNION SELECT '{HOT}') all_of_them
+        SELECT '1', 'shop', p, p, p, 100, 'INR'
+          FROM (SELECT 'p' || n AS p FROM generate_series(1, {SPREAD}) n UNION SELECT '{HOT}') all_of_them
         """
     )
     await connection.execute(

@@ -77,8 +77,8 @@ async def create_order(neighbours: Neighbours, held: Held) -> Outcome:
     if isinstance(answer, Outcome):
         return answer
     if answer.ok:
-        ref = answer.text("orderId")
-        return Outcome("done", ref=ref[:255]) if ref else Outcome("unknown", message="no orderId in the answer")
+        ref = answer.name("orderId")
+        return Outcome("done", ref=ref) if ref else Outcome("unknown", message="no orderId in the answer")
     return _no_or_unknown(answer)
 
 

@@ -31,7 +31,7 @@ async def undo_next(ctx: Context, held: Held, keep_lease: KeepLease) -> bool:
 
     An act whose undo got no answer waits for its next turn and holds up nobody: least of all the buyer's money.
     """
-    waits: list[float] = []
+    waits_s: list[float] = []
     for act in held.to_undo():
         if act == PAYMENT:
             wait = await _give_money_back(ctx, held, keep_lease)
@@ -39,8 +39,8 @@ async def undo_next(ctx: Context, held: Held, keep_lease: KeepLease) -> bool:
             return await _undo(ctx, held, act, keep_lease)
         if wait is None:
             return True
-        waits.append(wait)
-    return await _wait(ctx, held, min(waits), keep_lease) if waits else await _close(ctx, held)
+        waits_s.append(wait)
+    return await _wait(ctx, held, min(waits_s), keep_lease) if waits_s else await _close(ctx, held)
 
 
 async def _undo(ctx: Context, held: Held, act: str, keep_lease: KeepLease) -> bool:

@@ -25,6 +25,9 @@ from kassa.kit.errors import Busy, Unknown
 from kassa.kit.jsontext import BadJson, parse
 
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){11,}")
+_UNKEEPABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters and halves of characters: valid in JSON text, but nothing that a database or a log can hold."""
+_LONGEST_NAME = 255
 READ_LIMIT = 64 * 1024
 """Bytes of an answer that are read; a longer answer cannot be trusted and counts as none."""
 
@@ -61,9 +64,14 @@ class Answer:
         return 200 <= self.status < 300
 
     def text(self, member: str) -> str | None:
-        """A member of the body, if it is text."""
+        """A member of the body, if it is text; `said` makes it safe to keep."""
         value = self.body.get(member) if self.body else None
         return value if isinstance(value, str) else None
+
+    def name(self, member: str) -> str | None:
+        """A member of the body that names something: 1 to 255 printable characters, else None, as if it were not there."""
+        value = self.text(member)
+        return value if value and len(value) <= _LONGEST_NAME and not _UNKEEPABLE.search(value) else None
 
 
 class Neighbour:
@@ -163,8 +171,8 @@ def _headers(key: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def said(text: str | None) -> str | None:
-    """What a neighbour said, safe to keep: at most 300 characters, every run of 12 or more digits masked."""
-    return _LONG_NUMBER.sub("****", text)[:300] if text else None
+    """What a neighbour said, safe to keep: at most 300 printable characters, every run of 12 or more digits masked."""
+    return _LONG_NUMBER.sub("****", _UNKEEPABLE.sub("?", text))[:300] if text else None
 
 
 def number(value: Decimal | int | str) -> orjson.Fragment:

@@ -69,7 +69,7 @@ def shown_status(status: str) -> str:
 
 
 def shown_name(status: str) -> str:
-    """What merchants and providers are shown of a payment: `PAYMENT_PENDING`, `PAYMENT_FINISHED` …"""
+    """What merchants and providers are shown of a payment, such as `PAYMENT_FINISHED`."""
     return _SHOWN[status][1]
 
 

@@ -91,18 +91,6 @@ class Histories(RuleBasedStateMachine):
         ctx = self.town.world(kind)
         self.shop: Shop = self.town.run(open_shop(ctx, mouse=20, lamp=8))
 
-    # what strangers do next
-
-    @rule(asks=st.lists(ASKS, max_size=7), refunds=st.lists(REFUNDS, max_size=3), silences=st.integers(0, 3))
-    def providers_are_told(self, asks: list[str], refunds: list[str], silences: int) -> None:
-        self.town.cards.asks, self.town.cards.refunds, self.town.links.silences = list(asks), list(refunds), silences
-
-    @rule(acts=st.dictionaries(ACTS, st.lists(ANSWERS, min_size=1, max_size=4), min_size=1, max_size=3))
-    def services_are_told(self, acts: dict[str, list[str]]) -> None:
-        for act, words in acts.items():
-            for service in self.town.services.values():
-                service.script[act] = list(words)
-
     # what buyers do
 
     @rule(
@@ -110,12 +98,19 @@ class Histories(RuleBasedStateMachine):
         surface=st.sampled_from(["checkout", "orders"]),
         mice=st.integers(1, 2),
         lamps=st.integers(0, 1),
-        begins=st.lists(BEGINS, max_size=2),
+        told=st.fixed_dictionaries({"begins": st.lists(BEGINS, max_size=2), "asks": st.lists(ASKS, max_size=7),
+                                    "refunds": st.lists(REFUNDS, max_size=3)}),
+        acts=st.dictionaries(ACTS, st.lists(ANSWERS, min_size=1, max_size=4), max_size=3),
         steps=STEPS,
-    )
-    def buy(self, provider: str, surface: str, mice: int, lamps: int, begins: list[str], steps: int | None) -> None:
-        """Begin a purchase and lead it on; the process may die at any turn of its loop, or be paused at once (0)."""
-        self.town.cards.begins = list(begins)
+    )  # fmt: skip
+    def buy(
+        self, provider: str, surface: str, mice: int, lamps: int, told: dict[str, list[str]], acts: dict[str, list[str]], steps: int | None
+    ) -> None:
+        """Begin a purchase and lead it on among strangers who were told what to do.
+
+        The leader's process may die at any turn of its loop, or be paused at once (0).
+        """
+        self.strangers_are_told(told, acts)
         items = {"mouse": mice} | ({"lamp": lamps} if lamps else {})
         surface = "orders" if provider != "card" else surface
         try:
@@ -127,6 +122,13 @@ class Histories(RuleBasedStateMachine):
             self.leaders.append((self.shop, held))
         else:
             self.town.run(self.until(saga.drive(self.shop.ctx, held), steps))
+
+    def strangers_are_told(self, told: dict[str, list[str]], acts: dict[str, list[str]]) -> None:
+        cards = self.town.cards
+        cards.begins, cards.asks, cards.refunds = (list(told[name]) for name in ("begins", "asks", "refunds"))
+        self.town.links.silences = len(told["refunds"])
+        for service in self.town.services.values():
+            service.script = {act: list(words) for act, words in acts.items()}
 
     @precondition(lambda self: self.leaders)
     @rule(data=st.data(), steps=STEPS)

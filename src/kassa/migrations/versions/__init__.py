@@ -1,0 +1,1 @@
+"""One file per capability; a file is never changed after it was released, only followed by another."""

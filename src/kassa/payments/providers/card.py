@@ -82,7 +82,7 @@ class CardService:
             return RefundVerdict("pending", message="no answer")
         # A 409 says "refunded already", which is what was wanted when the whole sum goes back.
         if answer.ok or (answer.status == 409 and refund.amount_minor == payment.captured_minor):
-            return RefundVerdict("succeeded", ref=answer.text("refundId"))
+            return RefundVerdict("succeeded", ref=said(answer.text("refundId")))
         if answer.status in _NO_ROUTE:
             return RefundVerdict("impossible", message=f"answered {answer.status}")
         if answer.status >= 500 or answer.status in {408, 409, 425, 429}:
@@ -91,9 +91,9 @@ class CardService:
 
 
 def _verdict(answer: Answer) -> Verdict:
-    status, ref = answer.text("status"), answer.text("transactionId")
+    status, ref = answer.text("status"), answer.name("transactionId")
     if answer.ok and status == "success" and ref:
-        return Verdict("paid", ref=ref[:255], message=said(answer.text("message")))
+        return Verdict("paid", ref=ref, message=said(answer.text("message")))
     if (answer.ok and status == "failed") or (400 <= answer.status < 500 and answer.status not in _UNDECIDED):
         code = answer.text("error") or "payment_declined"
         return Verdict("declined", code=said(code), message=said(answer.text("message")))
