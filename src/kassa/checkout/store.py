@@ -98,7 +98,8 @@ async def insert(tx: Tx, new: NewCheckout, notes: Sequence[Note]) -> Checkout:
                     1, kassa_now(), kassa_now(), CASE WHEN $6 = 'undone' THEN kassa_now() END)
             RETURNING {_COLUMNS}
         ), noted AS (
-            INSERT INTO checkout_steps (merchant_id, checkout_id, step, position, status, sends, first_sent_at, began_at, updated_at)
+            INSERT INTO checkout_steps (merchant_id, checkout_id, step, position, status, sends, first_sent_at, began_at,
+                                        updated_at)
             SELECT $1, $2, n.step, n.position, n.status, n.sends, CASE WHEN n.sends > 0 THEN kassa_now() END, kassa_now(),
                    kassa_now()
               FROM unnest($25::text[], $26::text[], $27::int[], $28::int[]) AS n (step, status, sends, position)

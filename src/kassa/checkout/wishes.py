@@ -21,7 +21,8 @@ class CartWish:
     """Turn the buyer's cart into an order.
 
     `method` is the contract's text (`credit_card`, `link:stripe` …), `version` the cart version that was looked at,
-    `expected_total` what the buyer agreed to, `asked` keyed hashes of address and method (rule 4 of the contract), the one to keep first.
+    `expected_total` what the buyer agreed to, `asked` keyed hashes of address and method (rule 4 of the contract), the one to
+    keep first.
     """
 
     channel: Channel

@@ -104,7 +104,14 @@ class Histories(RuleBasedStateMachine):
         steps=STEPS,
     )  # fmt: skip
     def buy(
-        self, provider: str, surface: str, mice: int, lamps: int, told: dict[str, list[str]], acts: dict[str, list[str]], steps: int | None
+        self,
+        provider: str,
+        surface: str,
+        mice: int,
+        lamps: int,
+        told: dict[str, list[str]],
+        acts: dict[str, list[str]],
+        steps: int | None,
     ) -> None:
         """Begin a purchase and lead it on among strangers who were told what to do.
 
