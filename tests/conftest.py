@@ -1,6 +1,6 @@
 """Fixtures for everybody. What they give is described in `rig.py`.
 
-The test run (not one of its parallel workers) decides which PostgreSQL is used: the one at `DATABASE_URL` or at 127.0.0.1:5432 if it
+The test run (not one of its parallel workers) decides which PostgreSQL is used: the one at `DATABASE_URL` or at 127.0.0.1:5432 if it has room and
 answers and lets us create databases, else an embedded one that lives as long as the run.
 """
 

@@ -207,9 +207,13 @@ def drop_left_behind(dsn: str) -> None:
 
 
 def usable(dsn: str) -> bool:
-    """Whether a PostgreSQL of at least version 15 answers there and lets us create databases."""
+    """Whether a PostgreSQL of at least version 15 answers there, lets us create databases and has room for many servers.
+
+    A run of the tests has a dozen servers at once, each with a pool; the usual hundred connections are too few for that.
+    """
     question = """
-        SELECT current_setting('server_version_num')::int >= 150000 AND (rolsuper OR rolcreatedb) AS yes
+        SELECT current_setting('server_version_num')::int >= 150000 AND current_setting('max_connections')::int >= 250
+               AND (rolsuper OR rolcreatedb) AS yes
         FROM pg_roles WHERE rolname = current_user"""
     try:
         return bool(query(dsn, question)[0]["yes"])

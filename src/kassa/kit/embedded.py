@@ -48,7 +48,7 @@ _CONFIGURATION = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "listen_addresses": "",
-    "max_connections": "100",
+    "max_connections": "300",
     "shared_buffers": "128MB",
     "min_wal_size": "256MB",
     "max_wal_size": "2GB",
