@@ -22,7 +22,7 @@ def pgbench(dsn: str, clients: int, seconds: int, base: int) -> float:
     host = parse_qs(parts.query).get("host", [parts.hostname or "127.0.0.1"])[0]
     command = [
         str(_programs() / "pgbench"), "-n", "-M", "prepared", "-f", str(SCRIPT), "-c", str(clients), "-j", "1",
-        "-T", str(seconds), "-D", "n=0", "-D", f"base={base * 10_000_000_000_000_00}",
+        "-T", str(seconds), "-D", "n=0", "-D", f"base={base * 10**16}",
         "-h", unquote(host), "-U", unquote(parts.username or ""), *(["-p", str(parts.port)] if parts.port else []),
         parts.path.lstrip("/"),
     ]  # fmt: skip

@@ -31,6 +31,7 @@ from .stories import Buyer, Story
 LEASE_S = 2
 WITHIN_S = LEASE_S + 5
 """The promise: so long after the start of the next process everything has come to its end."""
+WEBHOOK_SECRET = "a-secret-between-the-link-provider-and-us"
 NOTICES_WITHIN_S = 15
 PATIENCE_S = 15
 
@@ -45,6 +46,8 @@ class Town:
     neighbours: tuple[str, ...] = ()
     sandbox: BornSandbox | None = None
     started: list[rig.Running] = field(default_factory=list)
+    port: int = 0
+    """Where every Kassa of this town listens, one after the other; 0 for a new port each time."""
 
     def open(self) -> None:
         """Load the demo shop and start the sandbox."""
@@ -58,7 +61,12 @@ class Town:
 
         rig.run_alone(load)
         if self.neighbours:
-            self.sandbox = BornSandbox(**_fields(rig.make_sandbox(self.home / "sandbox")), nursery=self.nursery)
+            made = rig.make_sandbox(self.home / "sandbox")
+            if "link" in self.neighbours:
+                self.port = rig.free_port()
+                made.command += ["--webhook-url", f"http://127.0.0.1:{self.port}/api/v1/payments/webhook"]
+                made.environment["PROVIDER_WEBHOOK_SECRET"] = WEBHOOK_SECRET
+            self.sandbox = BornSandbox(**_fields(made), nursery=self.nursery)
             self.started.append(self.sandbox)
             self.sandbox.start()
 
@@ -69,6 +77,8 @@ class Town:
             settings |= self.sandbox.settings(*self.neighbours)
         if crash_at:
             settings["KASSA_CRASH_AT"] = crash_at
+        if self.port:
+            settings |= {"HTTP_PORT": self.port, "PROVIDER_WEBHOOK_SECRET": WEBHOOK_SECRET}
         server = Born(**_fields(rig.make_server(self.home, self.dsn, settings)), nursery=self.nursery, word=word)
         self.started.append(server)
         server.start()

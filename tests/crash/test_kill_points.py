@@ -28,6 +28,7 @@ class Contents:
 CHAPTERS = {
     "nobody else, one call": Contents(stories.HERE, again=("checkout.settle:before_commit", "checkout.settle:after_commit")),
     "nobody else, a cart": Contents(stories.ORDERS, again=("checkout.finish:before_commit", "checkout.settle:after_commit")),
+    "a link provider": Contents(stories.LINKS, ("link",)),
     "three services, all agree": Contents(stories.AGREEING, SERVICES, 20, ("payment.ask:after_call", "inventory:after_call")),
     "three services, one refuses": Contents(stories.REFUSING, SERVICES, 20, ("checkout.refund:after_commit", "restock:after_call")),
     "three services, one is silent": Contents(stories.SILENT, SERVICES, 20, ("order_service:before_call", "inventory:after_call")),

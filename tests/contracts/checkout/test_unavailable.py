@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -48,7 +48,7 @@ class Wire:
     """A TCP line to PostgreSQL that can be cut and mended."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+        self._target: tuple[str, int] | str = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
         self._door = socket.create_server(("127.0.0.1", 0))
         self._whole = threading.Event()
         self._whole.set()
@@ -78,10 +78,17 @@ class Wire:
                 if not self._whole.is_set():
                     near.close()
                     continue
-                far = socket.create_connection(self._target)
+                far = self._reach()
                 self._ends += [near, far]
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=_carry, args=pair, daemon=True).start()
+
+    def _reach(self) -> socket.socket:
+        if isinstance(self._target, tuple):
+            return socket.create_connection(self._target)
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self._target)
+        return far
 
 
 def _carry(source: socket.socket, sink: socket.socket) -> None:
@@ -103,12 +110,11 @@ def wire(database_server: DatabaseServer) -> Iterator[tuple[Wire, str]]:
     """A cuttable line to a fresh database, and the DSN that leads over it."""
     dsn = database_server.fresh()
     place = urlsplit(dsn)
-    if not place.hostname or not place.port:
-        pytest.skip("this PostgreSQL is reached without TCP")
-    line_to = Wire(place.hostname, place.port)
+    asked = parse_qs(place.query)
+    line_to = Wire(asked.get("host", [place.hostname])[0] or "127.0.0.1", place.port or 5432)
     who, at, _ = place.netloc.rpartition("@")
     netloc = f"{who}{at}127.0.0.1:{line_to.port}"
-    yield line_to, place._replace(scheme="postgresql+asyncpg", netloc=netloc).geturl()  # as the README writes it
+    yield line_to, place._replace(scheme="postgresql+asyncpg", netloc=netloc, query="").geturl()  # as the README writes it
     line_to.close()
 
 

@@ -230,9 +230,11 @@ class Histories(RuleBasedStateMachine):
             quiet = 0 if await self.moving() else quiet + 1
             if quiet == 3:
                 break
-        assert await self.moving() == [], "it did not come to rest"
+        moving = await self.moving()
+        assert moving == [], f"it did not come to rest: {moving}"
         found = await verify.run(self.shop.ctx, book=self.book)
-        assert [breach for breach in found if breach.merchant_id in {self.shop.merchant_id, "*", "-"}] == []
+        mine = [breach for breach in found if breach.merchant_id in {self.shop.merchant_id, "*", "-"}]
+        assert mine == [], mine
         assert self.town.cards.without_card == 0, "a charge was sent after a restart"
 
     async def book(self) -> list[Booked]:
@@ -241,8 +243,9 @@ class Histories(RuleBasedStateMachine):
     async def moving(self) -> list[Any]:
         rows = await self.db.rows(
             """
-            SELECT c.checkout_id, c.status, p.status AS payment, c.acts FROM checkouts c
-              LEFT JOIN payments p USING (merchant_id, payment_id)
+            SELECT c.checkout_id::text, c.status, p.status AS payment, c.method, c.next_at - kassa_now() AS next,
+                   (SELECT string_agg(step || '=' || s.status, ' ') FROM checkout_steps s WHERE s.checkout_id = c.checkout_id) AS steps
+              FROM checkouts c LEFT JOIN payments p USING (merchant_id, payment_id)
              WHERE merchant_id = $1 AND (c.status NOT IN ('completed', 'undone', 'parked') OR p.status IN ('unknown', 'waiting')
                 OR (c.status = 'completed' AND c.next_at IS NOT NULL))
             """,
