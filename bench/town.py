@@ -137,7 +137,7 @@ async def _stock(dsn: str) -> None:
         SELECT '1', 'shop', product_id, 'initial', 'bench', {PLENTY}, now() FROM products
         """
     )
-    await connection.execute("ANALYZE")
+    await connection.execute("ANALYZE products, stock_levels, stock_journal")
     await connection.close()
 
 

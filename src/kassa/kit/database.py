@@ -136,6 +136,9 @@ class Database:
                     "idle_in_transaction_session_timeout": "30000",
                     "timezone": "UTC",
                     "jit": "off",
+                    # A plan is kept for as long as its connection lives. Made while a table was small it would read the whole
+                    # table ever after, the checks of foreign keys too; every question asked here has an index.
+                    "enable_seqscan": "off",
                 },
             )
         except (*_LOST, TimeoutError) as error:

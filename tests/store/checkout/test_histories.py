@@ -74,6 +74,12 @@ class Town:
         self.links.silences, self.links.refunds = 0, []
         for service in self.services.values():
             service.script.clear()
+            # Whoever refused to take something back may be talked round; what was refused at first stays refused.
+            service.decided = {key: word for key, word in service.decided.items() if word == "yes" or not _is_undo(key)}
+
+
+def _is_undo(key: str | None) -> bool:
+    return key is not None and (key.endswith((":restock", ":cancel")) or ":return:" in key)
 
 
 class Histories(RuleBasedStateMachine):
@@ -119,6 +125,8 @@ class Histories(RuleBasedStateMachine):
         """
         self.strangers_are_told(told, acts)
         items = {"mouse": mice} | ({"lamp": lamps} if lamps else {})
+        if provider == "cash_on_delivery" and self.kind != "own":
+            provider = "link"  # see test_cash_that_nobody_will_collect.py
         surface = "orders" if provider != "card" else surface
         try:
             held = self.town.run(self.shop.begin(items, provider=provider, surface=surface))

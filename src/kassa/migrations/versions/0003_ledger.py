@@ -16,11 +16,11 @@ CREATE TABLE ledger_entries (
     kind text NOT NULL CHECK (kind IN ('capture', 'refund', 'reversal')),
     payment_id uuid NOT NULL,
     reference text NOT NULL,
-    occurred_at timestamptz NOT NULL,
-    PRIMARY KEY (merchant_id, entry_id),
-    -- The same capture or refund can be booked once, whoever tries.
-    UNIQUE (merchant_id, payment_id, kind, reference)
+    occurred_at timestamptz NOT NULL
 );
+-- The same capture or refund can be booked once, whoever tries.
+CREATE UNIQUE INDEX ledger_entries_once ON ledger_entries (merchant_id, payment_id, kind, reference);
+ALTER TABLE ledger_entries ADD PRIMARY KEY (merchant_id, entry_id);
 
 -- A posting moves an amount from one account to another, so an entry cannot be out of balance.
 CREATE TABLE ledger_postings (

@@ -17,10 +17,10 @@ CREATE TABLE carts (
     buyer_id text NOT NULL CHECK (length(buyer_id) BETWEEN 1 AND 255),
     version bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
     created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
-    PRIMARY KEY (merchant_id, cart_id),
-    UNIQUE (merchant_id, channel, buyer_id)
+    updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX carts_of_buyer ON carts (merchant_id, channel, buyer_id);
+ALTER TABLE carts ADD PRIMARY KEY (merchant_id, cart_id);
 
 CREATE TABLE cart_lines (
     merchant_id text NOT NULL,

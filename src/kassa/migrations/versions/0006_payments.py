@@ -74,13 +74,13 @@ CREATE TABLE refunds (
     lease_version bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    PRIMARY KEY (merchant_id, refund_id),
     FOREIGN KEY (merchant_id, payment_id) REFERENCES payments,
-    CHECK (NOT (owed AND status = 'failed')),
-    UNIQUE (merchant_id, provider_key)
+    CHECK (NOT (owed AND status = 'failed'))
 );
+CREATE UNIQUE INDEX refunds_by_provider_key ON refunds (merchant_id, provider_key);
 CREATE INDEX refunds_of_payment ON refunds (merchant_id, payment_id);
 CREATE INDEX refunds_due ON refunds (next_at) WHERE next_at IS NOT NULL;
+ALTER TABLE refunds ADD PRIMARY KEY (merchant_id, refund_id);
 """
 
 DOWN = """

@@ -36,11 +36,11 @@ CREATE TABLE orders (
     estimated_delivery timestamptz NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    PRIMARY KEY (merchant_id, order_id),
-    UNIQUE (merchant_id, order_number),
-    UNIQUE (merchant_id, checkout_id),
     CHECK (lines_minor + shipping_minor + tax_minor - discount_minor = total_minor)
 ) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX orders_by_number ON orders (merchant_id, order_number);
+CREATE UNIQUE INDEX orders_by_checkout ON orders (merchant_id, checkout_id);
+ALTER TABLE orders ADD PRIMARY KEY (merchant_id, order_id);
 CREATE INDEX orders_of_buyer ON orders (merchant_id, channel, buyer_id, created_at DESC, order_id DESC) WHERE buyer_id IS NOT NULL;
 
 CREATE TABLE order_lines (

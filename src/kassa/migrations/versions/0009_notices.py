@@ -23,10 +23,10 @@ CREATE TABLE notices (
     next_at timestamptz NOT NULL,
     lease_until timestamptz,
     created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
-    PRIMARY KEY (merchant_id, notice_id),
-    UNIQUE (merchant_id, event_id)
+    updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX notices_of_event ON notices (merchant_id, event_id);
+ALTER TABLE notices ADD PRIMARY KEY (merchant_id, notice_id);
 CREATE INDEX notices_waiting ON notices (merchant_id, order_id, created_at, place) WHERE status = 'pending';
 """
 
