@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kassa import catalog, orders, payments
 from kassa.checkout import store
-from kassa.checkout.finish import CASH, close_undone
+from kassa.checkout.finish import CASH, cancel_order, close_undone
 from kassa.checkout.held import Held, load
 from kassa.checkout.journal import advance
 from kassa.checkout.model import PAYMENT, Refusal, is_remote
@@ -59,7 +59,7 @@ async def _before_completion(ctx: Context, tx: Tx, held: Held, note: str | None)
     begun = any(is_remote(act) and act in held.steps for act in held.checkout.acts)
     if held.payment.captured_minor or (begun and held.checkout.status in {"paid", "reserved"}):
         await advance(tx, held, "undoing", store.Next(0, "keep"), refusal=CANCELLED)
-        held.order = await orders.move(tx, held.order, "cancelled", note=note)
+        await cancel_order(tx, held, note)
         return
     payment, provider = held.payment, ctx.port(Providers).of(held.payment)
     may_be_charged = payment.status == "opened" and not (provider.local or provider.begins_again)

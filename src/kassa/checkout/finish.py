@@ -44,6 +44,17 @@ async def close_undone(ctx: Context, tx: Tx, held: Held) -> None:
     await keep_answer(ctx, tx, held)
 
 
+async def cancel_order(tx: Tx, held: Held, note: str | None = None) -> None:
+    """Cancel the order in the middle of its checkout.
+
+    Cash that nobody will collect now is closed with it; money that was paid is given back by the undoing.
+    """
+    cash = held.checkout.method == CASH and held.payment.status == "opened"
+    held.order = await orders.move(tx, held.order, "cancelled", payment_status="failed" if cash else None, note=note)
+    if cash:
+        held.payment = (await payments.settle(tx, held.payment, Verdict("cancelled"))).payment
+
+
 def announce(tx: Tx, held: Held, name: str) -> None:
     """Record a `checkout.*` event."""
     checkout = held.checkout

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from kassa import orders, payments
 from kassa.checkout import store
-from kassa.checkout.finish import CASH, finish
+from kassa.checkout.finish import CASH, cancel_order, finish
 from kassa.checkout.held import Held, load, look_again, seconds_until
 from kassa.checkout.journal import advance
 from kassa.checkout.model import ORDER_SERVICE, PAYMENT, TAKE, Checkout, Refusal
@@ -179,7 +179,7 @@ async def _refuse(ctx: Context, held: Held, act: str, outcome: Outcome, *, stuck
         await return_lines_to_cart(tx, held)
         note = store.Note(act, "stuck" if stuck else "refused")
         await advance(tx, held, "undoing", held.go_on(), [note], refusal=_refusal(act, outcome))
-        held.order = await orders.move(tx, held.order, "cancelled")
+        await cancel_order(tx, held)
         if stuck:
             await store.open_case(tx, held.checkout, "act_unknown", act, outcome.message, held.checkout.total_minor)
     return True
