@@ -1,7 +1,7 @@
 # Everything that is done often. `make` alone prints this list, from this file.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench install format lint typecheck lock clean
+.PHONY: help run test check bench install proto format lint typecheck lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ bench: install ## Print the speed table of this machine
 
 install: ## Make .venv with the locked packages; does nothing when nothing changed
 	@scripts/setup
+
+proto: install ## Make the gRPC modules anew from proto/payments.proto
+	@scripts/proto
 
 format: install ## Format the code, and mend what can be mended without thinking
 	.venv/bin/ruff format .

@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     parser.add_argument("--pairs", type=int, default=5, help="how often the two sides are measured in turn (default 5)")
     parser.add_argument("--seconds", type=int, default=6, help="how long each measurement takes (default 6)")
-    parser.add_argument("--row", type=int, action="append", choices=[1, 5], help="measure this row only")
+    parser.add_argument("--row", type=int, action="append", choices=list(rows.ROWS), help="measure this row only")
     given = parser.parse_args()
     measured: list[Row] = []
     with town() as place:

@@ -7,7 +7,9 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from bench.calls import CallPlan, fire_calls
 from bench.load import Plan, fire
+from bench.merchants import events_to_merchants
 from bench.report import Row
 from bench.town import HOT, SPREAD, Town
 from bench.yardstick import pgbench
@@ -70,7 +72,45 @@ def one_hot_product(place: Town, pairs: int, seconds: int, say: Say) -> Row:
     return Row(5, "200 buyers on one product", f"spread over {SPREAD} products", 0.5, ours, theirs, checks)
 
 
-ROWS: dict[int, Callable[[Town, int, int, Say], Row]] = {1: checkout_against_pgbench, 5: one_hot_product}
+def keyed_payment_over_grpc(place: Town, pairs: int, seconds: int, say: Say) -> Row:
+    """`RequestPayment`, durable, against a bare gRPC handler with one insert."""
+    ours, theirs, notes, wrong, accepted = [], [], [], 0, 0
+    with place.rpc() as port, place.bare() as bare:
+        fire_calls(CallPlan(port, AT_ONCE, 2))
+        fire_calls(CallPlan(bare, AT_ONCE, 2))
+        before = _keyed(place)
+        for pair in range(pairs):
+            happened = fire_calls(CallPlan(port, AT_ONCE, seconds))
+            ours.append(happened.per_second)
+            accepted += happened.statuses.get("200", 0)
+            wrong += sum(count for status, count in happened.statuses.items() if status != "200")
+            theirs.append(fire_calls(CallPlan(bare, AT_ONCE, seconds)).per_second)
+            say(f"  pair {pair + 1}: {ours[-1]:.0f} against {theirs[-1]:.0f} /s = {ours[-1] / theirs[-1]:.2f}")
+            times = f"p50 {happened.p50_ms:.0f} ms, p99 {happened.p99_ms:.0f} ms"
+            notes = [f"{AT_ONCE} at once, as deployed (GRPC_PAYMENT_PROVIDER=external): {times}"]
+        made = {name: count - before[name] for name, count in _keyed(place).items()}
+    checks = {
+        "every answer is OK": wrong == 0,
+        f"one payment and one event for each of {accepted} answers": made == {"payments": accepted, "events": accepted},
+        "kassa verify is clean": place.verify(),
+    }
+    return Row(6, "gRPC RequestPayment, durable,", "a bare gRPC handler with one insert", 0.6, ours, theirs, checks, notes)
+
+
+def _keyed(place: Town) -> dict[str, int]:
+    sql = """SELECT (SELECT count(*) FROM payments WHERE ref_kind = 'grpc') AS payments,
+                    (SELECT count(*) FROM events e JOIN payments p ON e.subject = 'payment:' || p.payment_id
+                      WHERE p.ref_kind = 'grpc') AS events"""
+    [row] = place.ask(place.dsn, sql)
+    return dict(row)
+
+
+ROWS: dict[int, Callable[[Town, int, int, Say], Row]] = {
+    1: checkout_against_pgbench,
+    5: one_hot_product,
+    6: keyed_payment_over_grpc,
+    7: events_to_merchants,
+}
 
 
 def _two() -> tuple[str, str]:

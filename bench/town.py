@@ -23,6 +23,7 @@ import asyncpg
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
+from bench.bare import TABLE
 from kassa import migrate
 from kassa.kit import embedded
 
@@ -56,11 +57,64 @@ class Town:
 
         return asyncio.run(run())
 
-    def verify(self) -> bool:
+    @contextlib.contextmanager
+    def rpc(self) -> Iterator[int]:
+        """`kassa rpc` beside the shop; the port where it answers."""
+        port = _free_port()
+        settings = {"SURFACES": "grpc", "GRPC_PORT": str(port), "GRPC_REQUIRE_API_KEY": "false"}
+        with _running([sys.executable, "-m", "kassa", "rpc"], self.environment | settings, port):
+            yield port
+
+    @contextlib.contextmanager
+    def bare(self) -> Iterator[int]:
+        """The bare handler of row 6 on the yardstick's database; the port where it answers."""
+        self.ask(self.yard, TABLE)
+        port = _free_port()
+        with _running([sys.executable, "-m", "bench.bare", str(port), self.yard], self.environment, port):
+            yield port
+
+    def free_port(self) -> int:
+        """A port of this machine that nobody listens on."""
+        return _free_port()
+
+    def another(self, name: str) -> str:
+        """One more database with the schema of Kassa, empty."""
+        dsn = _database(self.dsn, name)
+        migrate.upgrade(dsn)
+        return dsn
+
+    @contextlib.contextmanager
+    def working(self, settings: dict[str, str]) -> Iterator[None]:
+        """`kassa work` with these settings, as it is deployed."""
+        process = subprocess.Popen([sys.executable, "-m", "kassa", "work"], env=self.environment | settings)
+        try:
+            yield
+        finally:
+            _end(process)
+
+    def verify(self, settings: dict[str, str] | None = None) -> bool:
         """Whether `kassa verify` finds every invariant of the books in order."""
         command = [sys.executable, "-m", "kassa", "verify", "--json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=600)
+        environment = self.environment | (settings or {})
+        done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=600)
         return done.returncode == 0
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: dict[str, str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, env=environment)
+    try:
+        until = time.monotonic() + 30
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if time.monotonic() > until or process.poll() is not None:
+                raise RuntimeError(f"{command[2]} does not answer")
+            time.sleep(0.05)
+        yield
+    finally:
+        _end(process)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 import pytest
 from tests import rig
 
+pytest_plugins = ["tests.services"]
+
 _RUN = "KASSA_TEST_RUN"
 _SERVER = "KASSA_TEST_SERVER"
 _open = contextlib.ExitStack()

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,21 +21,23 @@ from typing import Any
 
 import orjson
 
-from kassa import carts, catalog, checkout, orders, payments
+from kassa import carts, cases, catalog, checkout, collect, merchants, orders, payments, verify
 from kassa.catalog import Channel, Hold, Offer, Publication, Sources
 from kassa.catalog.sources import OwnSource
 from kassa.checkout import Neighbours, Rules, start, store
 from kassa.checkout.held import Held
 from kassa.checkout.wishes import Bought, CartWish, ItemAsked, ItemsWish, MoveWish, Placed, Replayed, Replies
+from kassa.collect import CollectRules, Refunded, RefundWish, Report, Reported, Requested
 from kassa.kit import once
-from kassa.kit.context import Background, Context
+from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
 from kassa.kit.neighbour import Answer, NoAnswer
 from kassa.kit.secrets import Keys
-from kassa.payments import Card, Opening, Payment, Providers, Refund, Verdict
-from kassa.payments.model import CardTrace, RefundVerdict
+from kassa.merchants import Plan, Subscription
+from kassa.payments import Opening, Payment, Providers, Refund, Verdict, requests
+from kassa.payments.model import Card, CardTrace, Details, RefundVerdict
 from kassa.payments.providers import Cash, Simulated
 from kassa.payments.settle import Settled
 
@@ -61,6 +63,7 @@ def world(
     source: Any = None,
     lease_s: float = 8.0,
     keys: Keys | None = None,
+    collecting: CollectRules | None = None,
 ) -> Context:
     """A context over `db`: own products, simulated cards and cash, and whatever the test puts in their place."""
     named = {provider.name: provider for provider in (Simulated(), Cash(), *providers)}
@@ -70,8 +73,9 @@ def world(
         Neighbours: neighbours or Neighbours(),
         Rules: rules or Rules(payment_service="card" in named),
         Replies: Replies(checkout=render_checkout),
+        CollectRules: collecting or CollectRules(),
     }
-    return Context(db, keys or Keys(SECRET), Background(), ports, lease_s)
+    return Context(db, keys or Keys(SECRET), ports=ports, lease_s=lease_s)
 
 
 @contextlib.asynccontextmanager
@@ -252,7 +256,7 @@ async def open_shop(ctx: Context, *, price: int = PRICE, currency: str = CURRENC
 
 async def open_payment(shop: Shop, amount: int = 10_000, *, provider: str = "card", **more: Any) -> Payment:
     """A payment for an outside reference, opened and committed."""
-    payment_id = new_id()
+    payment_id = more.pop("payment_id", None) or new_id()
     given = {"ref_kind": "outside", "ref": str(payment_id), "method": "credit_card", "provider_key": f"{payment_id}:payment"}
     opening = Opening(
         merchant_id=shop.merchant_id, payment_id=payment_id, provider=provider, amount=Money(amount, CURRENCY), **(given | more)
@@ -271,6 +275,192 @@ async def settle(shop: Shop, payment: Payment, verdict: Verdict | str) -> Settle
 async def paid_payment(shop: Shop, amount: int = 10_000, **more: Any) -> Payment:
     """A payment of `amount` that was paid."""
     return (await settle(shop, await open_payment(shop, amount, **more), "paid")).payment
+
+
+# ── merchants who ask for payments ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def subscribe(
+    ctx: Context, merchant_id: str, tokens: int, plan_id: str | None = None, *, active: bool = True
+) -> Subscription:
+    """Sell a plan of so many tokens to a merchant; a plan of its own unless one is named."""
+    plan = Plan(plan_id or f"plan-{next(_numbers)}-{new_id().hex[-6:]}", "A plan", 999, "USD", max(1, tokens))
+    async with ctx.db.transaction("subscribe") as tx:
+        await merchants.add_plan(tx, plan)
+        return await merchants.subscribe(tx, merchant_id, plan.plan_id, tokens=tokens, active=active)
+
+
+async def open_till(ctx: Context, *, tokens: int = 1000, aliases: Sequence[str] = ("stripe",), **stock: int | None) -> Till:
+    """A merchant with a subscription, aliases that lead to a provider of the same name, and a shop beside."""
+    shop = await open_shop(ctx, price=PRICE, currency=CURRENCY, **stock)
+    till = Till(shop, (await subscribe(ctx, shop.merchant_id, tokens)).plan_id)
+    for alias in aliases:
+        await till.route(alias, requests.Rule(1, alias))
+    return till
+
+
+def render_payment(payment_id: uuid.UUID, url: str | None) -> tuple[int, bytes]:
+    """How a surface might answer with a payment."""
+    return 200, orjson.dumps({"payment_id": str(payment_id), "payment_url": url})
+
+
+def render_refund(given: Refunded) -> tuple[int, bytes]:
+    """How a surface might answer with a refund."""
+    refund, payment = given.refund, given.payment
+    shown = {"refund_id": str(refund.refund_id), "status": refund.shown_status, "refundable": payment.refundable_minor}
+    return 201, orjson.dumps(shown)
+
+
+@dataclass(frozen=True)
+class Till:
+    """What a merchant's own systems do with payments, and what can be seen of it. `plan` is what the merchant is subscribed to."""
+
+    shop: Shop
+    plan: str = ""
+
+    @property
+    def ctx(self) -> Context:
+        return self.shop.ctx
+
+    @property
+    def db(self) -> Database:
+        return self.shop.ctx.db
+
+    @property
+    def merchant_id(self) -> str:
+        return self.shop.merchant_id
+
+    @property
+    def links(self) -> ScriptedLinks:
+        """The provider of links, where the test put a scripted one."""
+        found = self.ctx.port(Providers).by_name["link"]
+        assert isinstance(found, ScriptedLinks)
+        return found
+
+    @property
+    def cards(self) -> ScriptedCards:
+        """The provider of cards, where the test put a scripted one."""
+        found = self.ctx.port(Providers).by_name["card"]
+        assert isinstance(found, ScriptedCards)
+        return found
+
+    def at(self, ctx: Context) -> Till:
+        """The same merchant, in another process."""
+        return replace(self, shop=replace(self.shop, ctx=ctx))
+
+    async def route(self, alias: str, *rules: requests.Rule) -> None:
+        async with self.db.transaction("routes") as tx:
+            for rule in rules:
+                await requests.add_route(tx, self.merchant_id, alias, rule)
+
+    def key(self, text: str, payload: bytes = b"payload", operation: str = "POST /api/v1/payments") -> once.Key:
+        return once.Key(self.merchant_id, "merchant", operation, text, payload, timedelta(days=30))
+
+    # asking for money
+
+    def wish(self, order_id: str = "A-1", price: int = 10_000, *, key: str | None = None, **more: Any) -> collect.PaymentWish:
+        given: dict[str, Any] = {
+            "order_is_number": False,
+            "quantity": "1",
+            "alias": "stripe",
+            "plan_id": None,
+            "event_ref": "evt-1",
+        }
+        return collect.PaymentWish(
+            merchant_id=self.merchant_id, order_id=order_id, price=Money(price, CURRENCY),
+            key=self.key(key) if key else None, **(given | more),
+        )  # fmt: skip
+
+    async def request(self, order_id: str = "A-1", price: int = 10_000, **more: Any) -> Requested | collect.Replayed:
+        return await collect.request_payment(self.ctx, self.wish(order_id, price, **more), render_payment)
+
+    async def requested(self, order_id: str = "A-1", price: int = 10_000, **more: Any) -> Payment:
+        """A payment that waits for its buyer."""
+        made = await self.request(order_id, price, **more)
+        assert isinstance(made, Requested)
+        return made.payment
+
+    async def paid(self, order_id: str = "A-1", price: int = 10_000, **more: Any) -> Payment:
+        """A payment whose money has come."""
+        payment = await self.requested(order_id, price, **more)
+        assert (await self.report(payment)).message == "payment updated"
+        return await self.payment(payment)
+
+    async def report(
+        self, payment: Payment | uuid.UUID, status: str = "finished", refund: Refund | uuid.UUID | None = None, **said: Any
+    ) -> Reported:
+        payment_id = payment if isinstance(payment, uuid.UUID) else payment.payment_id
+        refund_id = refund.refund_id if isinstance(refund, Refund) else refund
+        return await collect.take_report(self.ctx, Report(payment_id, status, refund_id, **said))
+
+    async def give_back(
+        self, payment: Payment, amount: int | None = None, key: str | None = None, *, payload: bytes = b"payload", **more: Any
+    ) -> Refunded | collect.Replayed:
+        """Ask for a refund, under a key of its own unless one is given."""
+        money = None if amount is None else Money(amount, payment.currency)
+        given = self.key(key or f"refund-{next(_numbers)}", payload, "POST refunds")
+        wish = RefundWish(self.merchant_id, payment.payment_id, given, money, **more)
+        return await collect.refund_payment(self.ctx, wish, render_refund)
+
+    async def given_back(self, payment: Payment, amount: int | None = None, key: str | None = None, **more: Any) -> Refund:
+        """A refund that was made just now."""
+        given = await self.give_back(payment, amount, key, **more)
+        assert isinstance(given, Refunded)
+        return given.refund
+
+    # looking
+
+    async def payment(self, payment: Payment | uuid.UUID) -> Payment:
+        return await self.shop.payment_of(payment if isinstance(payment, uuid.UUID) else payment.payment_id)
+
+    async def details(self, payment: Payment) -> Details:
+        return await requests.details(self.db, self.merchant_id, payment.payment_id)
+
+    async def payments(self, order_id: str | None = None) -> list[Payment]:
+        """All payments of the merchant, or of one order, oldest first."""
+        found = await requests.page(self.db, self.merchant_id, payments.model.Filter(ref=order_id), 0, 1000)
+        return sorted(found, key=lambda payment: (payment.created_at, payment.payment_id))
+
+    async def statuses(self, order_id: str | None = None) -> list[str]:
+        return [payment.status for payment in await self.payments(order_id)]
+
+    async def refunds(self, payment: Payment) -> list[Refund]:
+        return list(await payments.refunds_of(self.db, self.merchant_id, payment.payment_id))
+
+    async def used(self, plan: str | None = None) -> int:
+        """How many tokens of a plan are used."""
+        found = await merchants.subscriptions_of(self.db, self.merchant_id)
+        return next(each.tokens_used for each in found if each.plan_id == (plan or self.plan))
+
+    async def told(self, payment: Payment) -> list[str]:
+        return [type_ for _, type_ in await self.shop.events(f"payment:{payment.payment_id}")]
+
+    async def noted(self, payment: Payment) -> list[tuple[str, str]]:
+        """What stands in the inbox about a payment: what was reported, and what became of it."""
+        rows = await self.db.rows(
+            "SELECT status, outcome FROM inbox WHERE merchant_id = $1 AND payment_id = $2 ORDER BY received_at, message_id",
+            self.merchant_id, payment.payment_id,
+        )  # fmt: skip
+        return [(row["status"], row["outcome"]) for row in rows]
+
+    async def listed(self) -> list[tuple[str, str]]:
+        """The open cases: kind and subject."""
+        found = await cases.find_cases(self.db, merchant_id=self.merchant_id)
+        return [(case.kind, case.subject) for case in found]
+
+    async def keys(self) -> list[tuple[str, str]]:
+        """The idempotency keys that are known, and their states."""
+        rows = await self.db.rows("SELECT key, state FROM idempotency_keys WHERE merchant_id = $1 ORDER BY key", self.merchant_id)
+        return [(row["key"], row["state"]) for row in rows]
+
+    async def breaches(self) -> list[str]:
+        """What `kassa verify` finds wrong with this merchant."""
+        found = await verify.run(self.ctx)
+        return [f"{each.invariant} {each.subject}: {each.text}" for each in found if each.merchant_id in {self.merchant_id, "*"}]
+
+    async def rest(self) -> None:
+        """Wait until nothing goes on in the background."""
+        await self.ctx.background.drain(5)
 
 
 def payment_as_read(**changes: Any) -> Payment:
@@ -303,6 +493,9 @@ def payment_as_read(**changes: Any) -> Payment:
         unknown_since=None,
         expires_at=None,
         created_at=NOON,
+        quantity="1",
+        ref_is_number=False,
+        routed_to=None,
         read_at=NOON,
     )
     return replace(first, **changes)
@@ -402,27 +595,83 @@ class ScriptedCards:
         return Verdict("unknown", never_seen=True)
 
 
+class Died(Exception):
+    """The process ends here, as far as the test is concerned: nothing after it happens."""
+
+
 @dataclass
 class ScriptedLinks:
-    """Provider `link`: a URL at once, or silence as often as it is told to be silent."""
+    """Provider `link` with a book of its own: a URL at once, or silence as often as it is told to be silent.
+
+    `begins`: the next words, for whichever provider is asked: `link`, `silent` (a cut or a time-out), `away` (nothing was sent),
+    `busy` (503) or `refused` (a 400, or a link that is none). `by` has words for one provider by its name. `meanwhile` is awaited
+    while the provider thinks; a `gate` that is not open holds its answer back. `refunds`: `succeeded`, `pending`, `failed`,
+    `impossible`, `cut` (given back, and the answer lost), or `dies` (given back, and this process was killed: `Died`).
+    """
 
     silences: int = 0
     refunds: list[str] = field(default_factory=list)
+    begins: list[str] = field(default_factory=list)
+    by: dict[str, list[str]] = field(default_factory=dict)
+    asked: list[tuple[uuid.UUID, str]] = field(default_factory=list)
+    """Every question for a link: the payment, and the provider that it was routed to."""
+    sent: list[str] = field(default_factory=list)
+    """The key of every refund that was sent, in turn."""
+    returned: dict[str, int] = field(default_factory=dict)
+    """What was given back, by the refund's key."""
+    meanwhile: Callable[[Payment], Awaitable[Any]] | None = None
+    gate: asyncio.Event | None = None
     name = "link"
     local = False
     begins_again = True
 
     async def begin(self, payment: Payment, card: Card | None, email: str | None) -> Verdict:
+        self.asked.append((payment.payment_id, payment.account))
+        words = self.by.get(payment.account, self.begins)
+        word = words.pop(0) if words else "link"
+        if self.meanwhile is not None:
+            await self.meanwhile(payment)
+        if self.gate is not None:
+            await self.gate.wait()
+        await asyncio.sleep(0)
         if self.silences:
             self.silences -= 1
-            return Verdict("unknown", code="provider_unreachable")
-        return Verdict("waiting", url=f"https://pay.example/{payment.payment_id}")
+            word = "silent"
+        match word:
+            case "link":
+                return Verdict("waiting", url=f"https://pay.example/{payment.account}/{payment.payment_id}")
+            case "silent":
+                return Verdict("unknown", code="provider_unreachable")
+            case "away":
+                return Verdict("unknown", code="provider_unreachable", elsewhere=True)
+            case "busy":
+                return Verdict("unknown", code="provider_link_failed", elsewhere=True)
+            case _:
+                return Verdict("unknown", code="provider_link_failed")
 
     async def ask(self, payment: Payment) -> Verdict:
         return Verdict("waiting" if payment.pay_url else "unknown", unanswerable=True)
 
     async def refund(self, payment: Payment, refund: Refund) -> RefundVerdict:
-        return RefundVerdict(self.refunds.pop(0) if self.refunds else "succeeded")
+        self.sent.append(refund.provider_key)
+        word = self.refunds.pop(0) if self.refunds else "succeeded"
+        await asyncio.sleep(0)
+        if word in {"succeeded", "cut", "dies"}:
+            self.returned[refund.provider_key] = refund.amount_minor
+        if word == "dies":
+            raise Died
+        return RefundVerdict({"cut": "pending"}.get(word, word), message=f"as scripted: {word}")
+
+
+@dataclass
+class ScriptedExternal(ScriptedLinks):
+    """Provider `external`: the caller's own system collects; a report settles it."""
+
+    name = "external"
+    begins_again = False
+
+    async def begin(self, payment: Payment, card: Card | None, email: str | None) -> Verdict:
+        return Verdict("waiting")
 
 
 @dataclass

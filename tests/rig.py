@@ -37,6 +37,7 @@ from joserfc.jwk import OctKey
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 JWT_SECRET = "a-secret-that-only-tests-know-0123456789"
+WEBHOOK_SECRET = "what-only-the-provider-and-tests-know"
 START_TIMEOUT_S = 60
 _NEIGHBOURS = {
     "payment": "PAYMENT_SERVICE_URL",
@@ -246,6 +247,8 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 _SETTING = re.compile(
     r"^(KASSA_.*|JWT_.*|(.*_)?(HTTP|GRPC|APP|REDIS)_(HOST|PORT)|PORT|.*_SERVICE_URL|PROVIDER_.*|PUBLIC_URL|DATABASE_.*|REDIS_URL|RABBITMQ_URL"
+    r"|(PAYMENTS|LOGS)_DB_URL|PAYMENT_LINK_TTL_S|TRUST_MERCHANT_HEADER|GRPC_.*|MAX_WORKERS|MERCHANT_CALLBACK_.*|EXCHANGE_NAME|QUEUE_NAME"
+    r"|ALLOW_PRIVATE_CALLBACKS|EGRESS_PROXY|WEBHOOK_.*|EMAIL_.*|SMTP_.*|MAILGUN_.*"
     r"|PRODUCTION|SURFACES|RATE_LIMIT|LAN|API_DOCS|CORS_ORIGINS|TRUSTED_PROXIES|METRICS_TOKEN|SIMULATED_PAYMENTS|LOG_LEVEL|MAX_WAITING_ORDERS)$"
 )
 
@@ -357,6 +360,9 @@ class Server(Running):
     url: str = ""
     dsn: str = ""
     secret: str = JWT_SECRET
+    grpc: str = ""
+    """Where gRPC answers, as `host:port`."""
+    webhook_secret: str = WEBHOOK_SECRET
     _clients: list[httpx2.Client] = field(default_factory=list)
 
     @property
@@ -437,20 +443,32 @@ class Sandbox(Running):
 
 def make_server(home: Path, dsn: str, settings: dict[str, Any]) -> Server:
     """A server that is not started yet. `settings` are environment variables by their own names."""
-    port = int(settings.pop("HTTP_PORT", 0)) or free_port()
+    port, grpc_port = int(settings.pop("HTTP_PORT", 0)) or free_port(), int(settings.pop("GRPC_PORT", 0)) or free_port()
     given = {name: str(value) for name, value in settings.items()}
     own = {
         "DATABASE_URL": dsn,
         "HTTP_PORT": str(port),
+        "GRPC_PORT": str(grpc_port),
         "PRODUCTION": "false",
         "JWT_SECRET": JWT_SECRET,
+        "PROVIDER_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "DATABASE_POOL_SIZE": "6",  # many servers share one PostgreSQL here
         "KASSA_HOME": str(home),
         **given,
     }
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "kassa", "dev"]
-    return Server(command, clean_environment(**own), home, f"{url}/ready", url=url, dsn=dsn, secret=own["JWT_SECRET"])
+    return Server(
+        command,
+        clean_environment(**own),
+        home,
+        f"{url}/ready",
+        url=url,
+        dsn=dsn,
+        secret=own["JWT_SECRET"],
+        grpc=f"127.0.0.1:{grpc_port}",
+        webhook_secret=own["PROVIDER_WEBHOOK_SECRET"],
+    )
 
 
 def make_sandbox(home: Path) -> Sandbox:

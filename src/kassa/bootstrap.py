@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import aiohttp
 
-from kassa import demo, migrate, workers
-from kassa.api.app import create_app
+from kassa import __version__, demo, migrate, webhooks, workers
+from kassa.api.app import Api, create_app
 from kassa.api.checkout.shapes import render_checkout
 from kassa.api.options import ApiOptions, ASGIApp, TokenRules
-from kassa.catalog import Sources
+from kassa.catalog import Shelf, Sources
 from kassa.catalog.sources import OwnSource, ProductService, Source
 from kassa.checkout import Neighbours, Rules
 from kassa.checkout.wishes import Replies
+from kassa.collect import CollectRules
 from kassa.events import FanOut
+from kassa.events.broker import Broker
 from kassa.kit import crash
+from kassa.kit.bell import Bell
 from kassa.kit.context import Background, Context
 from kassa.kit.database import Database
+from kassa.kit.egress import Egress
 from kassa.kit.neighbour import Neighbour, new_session
+from kassa.kit.redis import Redis
 from kassa.kit.secrets import Keys
-from kassa.notices import Notifier, write_notices
+from kassa.notices import NOTICE_WRITTEN, NOTICE_WRITTEN_AFTER_ASKING, Notifier, Users
+from kassa.notices.ways.console import Console
+from kassa.notices.ways.mail import Mail, Post, Sender
+from kassa.notices.ways.mailgun import Mailgun
+from kassa.notices.ways.notification import NotificationService
+from kassa.notices.ways.smtp import Smtp
 from kassa.payments import Provider, Providers
-from kassa.payments.providers import CardService, Cash, Links, Simulated
-from kassa.sandbox import create_sandbox
+from kassa.payments.providers import CardService, Cash, External, Links, Simulated
+from kassa.rpc.options import RpcOptions
+from kassa.sandbox import Sandbox, create_sandbox
 from kassa.settings import Settings
+from kassa.webhooks import WebhookRules, delivery_made
+from kassa.webhooks.delivery import Deliverer
 
 DRAIN_S = 10.0
+_DELIVERIES_DRAIN_S = 5.0
 SHOP = "shop"
 
 
@@ -38,11 +53,25 @@ class Kassa:
     """One process of Kassa, assembled: its HTTP app, its context, its workers and its demo data."""
 
     ctx: Context
-    app: ASGIApp
+    make_app: Callable[[], Api]
     production: bool
+    rpc: RpcOptions
+    sandbox: Sandbox | None
+
+    @property
+    def app(self) -> Api:
+        """The HTTP application, made when it is asked for: commands need none, and none of its secrets."""
+        return self.make_app()
+
+    async def prepare(self) -> None:
+        """Before the first event: every merchant without an endpoint of its own has the operator's, where there is one."""
+        if self.ctx.port(WebhookRules).callback_url:
+            await webhooks.ensure_callbacks(self.ctx)
 
     async def run_workers(self, stop: asyncio.Event, only: tuple[str, ...] = ()) -> None:
-        """Run the workers until `stop` is set."""
+        """Run the workers until `stop` is set; the sandbox, too, goes on with what an earlier process had left to tell."""
+        if self.sandbox is not None:
+            await self.sandbox.start()
         await workers.run(self.ctx, stop, only)
 
     async def seed(self) -> int:
@@ -62,16 +91,30 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
     async with contextlib.AsyncExitStack() as stack:
         db = await Database.connect(settings.database_url, size=settings.pool_size)
         stack.push_async_callback(db.close)
-        if settings.notification_service_url:
-            db.ports[FanOut] = FanOut(write_notices)
+        db.ports[FanOut] = _fan_out(settings)
+        db.ports[Bell] = bell = Bell()
+        redis = Redis(settings.redis_url) if settings.redis_url else None
+        if redis is not None:
+            stack.push_async_callback(redis.close)
+            await stack.enter_async_context(bell.together(redis))
+            db.ports[Shelf] = shelf = Shelf(redis)
+            stack.push_async_callback(shelf.close)
         session = await stack.enter_async_context(new_session())
+        egress = await stack.enter_async_context(
+            Egress(private=bool(settings.allow_private_callbacks), proxy=settings.egress_proxy)
+        )
+        broker = _broker(settings)
+        if broker is not None:
+            stack.push_async_callback(broker.close)
+        deliverer = Deliverer()
+        stack.push_async_callback(deliverer.drain, _DELIVERIES_DRAIN_S)
         background = Background()
         stack.push_async_callback(background.drain, DRAIN_S)
         ctx = Context(
             db=db,
             keys=Keys(settings.kassa_secret, settings.kassa_secret_old),
             background=background,
-            ports=_ports(settings, session),
+            ports=_ports(settings, session) | {Bell: bell, Egress: egress, Deliverer: deliverer, Broker: broker},
             lease_s=settings.lease_s,
         )
         sandbox = None
@@ -83,7 +126,13 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
                 webhook_secret=settings.provider_webhook_secret,
             )
             stack.push_async_callback(sandbox.stop)
-        yield Kassa(ctx, create_app(ctx, _options(settings, sandbox)), settings.production)
+        yield Kassa(
+            ctx,
+            lambda: create_app(ctx, _options(settings, sandbox, redis)),
+            settings.production,
+            _rpc_options(settings, redis),
+            sandbox,
+        )
 
 
 def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, object]:
@@ -91,10 +140,11 @@ def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, obj
     inventory = _neighbour("inventory", settings.inventory_service_url, session)
     order = _neighbour("order", settings.order_service_url, session)
     payment = _neighbour("payment", settings.payment_service_url, session)
-    links = _neighbour("link", _provider_url(settings), session)
+    gateway = _provider_url(settings)
+    links = Neighbour("link", gateway, session, errors_are_silence=False) if gateway else None
     providers: list[Provider] = [Simulated(), Cash()]
     providers += [CardService(payment)] if payment else []
-    providers += [Links(links)] if links else []
+    providers += [Links(links), External(links)] if links else []
     shop: Source = ProductService(product) if product else OwnSource(counted=inventory is None)
     return {
         Sources: Sources({SHOP: shop}),
@@ -110,8 +160,56 @@ def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, obj
             max_waiting_orders=settings.max_waiting_orders,
         ),
         Replies: Replies(checkout=render_checkout),
-        Notifier: Notifier(_neighbour("notification", settings.notification_service_url, session)),
+        CollectRules: CollectRules(
+            link_ttl=timedelta(seconds=settings.payment_link_ttl_s),
+            keyed_provider=settings.grpc_payment_provider or "external",
+        ),
+        Notifier: _notifier(settings, session),
+        WebhookRules: _webhook_rules(settings),
     }
+
+
+def _broker(settings: Settings) -> Broker | None:
+    return Broker(settings.rabbitmq_url, settings.exchange_name, settings.queue_name) if settings.rabbitmq_url else None
+
+
+def _fan_out(settings: Settings) -> FanOut:
+    told = delivery_made(settings.webhook_retry_seconds[0])
+    if not settings.notification_service_url and settings.email_backend == "none":
+        return FanOut((told,))
+    asks = settings.user_service_url and not settings.notification_service_url
+    return FanOut((NOTICE_WRITTEN_AFTER_ASKING if asks else NOTICE_WRITTEN, told))
+
+
+def _notifier(settings: Settings, session: aiohttp.ClientSession) -> Notifier:
+    service = _neighbour("notification", settings.notification_service_url, session)
+    if service is not None:  # it knows its buyers' addresses
+        return Notifier(NotificationService(service))
+    post = _post(settings, session)
+    user = _neighbour("user", settings.user_service_url, session)
+    return Notifier(Mail(post, Sender.read(settings.email_from)) if post else None, Users(user) if user else None)
+
+
+def _post(settings: Settings, session: aiohttp.ClientSession) -> Post | None:
+    if settings.email_backend == "smtp":
+        host = settings.smtp_host or ""
+        return Smtp(host, settings.smtp_port, settings.smtp_user, settings.smtp_password, settings.smtp_tls)
+    if settings.email_backend == "mailgun":
+        mailgun = Neighbour("mailgun", settings.mailgun_url, session)
+        return Mailgun.of(mailgun, settings.mailgun_domain or "", settings.mailgun_api_key or "")
+    return Console() if settings.email_backend == "console" else None
+
+
+def _webhook_rules(settings: Settings) -> WebhookRules:
+    return WebhookRules(
+        plan=settings.webhook_retry_seconds,
+        timeout_s=settings.webhook_timeout_s,
+        private=bool(settings.allow_private_callbacks),
+        callback_url=settings.merchant_callback_url,
+        callback_secret=settings.merchant_callback_secret,
+        callback_events=settings.merchant_callback_events,
+        user_agent=f"Kassa/{__version__}",
+    )
 
 
 def _neighbour(name: str, url: str | None, session: aiohttp.ClientSession) -> Neighbour | None:
@@ -124,23 +222,45 @@ def _provider_url(settings: Settings) -> str | None:
     return f"http://127.0.0.1:{settings.http_port}/sandbox/link"
 
 
-def _options(settings: Settings, sandbox: ASGIApp | None) -> ApiOptions:
-    async def schema_is_current() -> bool:
+def _schema_is_current(settings: Settings) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
         try:
             await migrate.check(settings.database_url)
         except (migrate.SchemaOutdated, migrate.SchemaTooNew, migrate.WrongServer):
             return False
         return True
 
+    return ask
+
+
+def _rpc_options(settings: Settings, redis: Redis | None) -> RpcOptions:
+    return RpcOptions(
+        host="127.0.0.1" if settings.http_host == "127.0.0.1" else "[::]",
+        port=settings.grpc_port,
+        currencies=settings.grpc_currencies,
+        at_once=settings.max_workers or settings.pool_size,
+        trust_merchant_header=bool(settings.trust_merchant_header),
+        require_api_key=bool(settings.grpc_require_api_key),
+        reflection=bool(settings.grpc_reflection),
+        tls=(settings.grpc_tls_cert, settings.grpc_tls_key) if settings.grpc_tls_cert and settings.grpc_tls_key else None,
+        rate_limit=settings.rate_limit,
+        schema_is_current=_schema_is_current(settings),
+        redis=redis,
+    )
+
+
+def _options(settings: Settings, sandbox: ASGIApp | None, redis: Redis | None) -> ApiOptions:
     return ApiOptions(
         surfaces=frozenset(settings.surfaces),
         tokens=TokenRules(settings.jwt_secret.encode(), settings.jwt_algorithm, settings.jwt_issuer, settings.jwt_audience),
-        schema_is_current=schema_is_current,
+        schema_is_current=_schema_is_current(settings),
         docs=bool(settings.api_docs),
         rate_limit=settings.rate_limit,
         trusted_proxies=settings.trusted_proxies,
         cors_origins=settings.cors_origins,
         provider_webhook_secret=settings.provider_webhook_secret,
+        trust_merchant_header=bool(settings.trust_merchant_header),
         metrics_token=settings.metrics_token,
         sandbox=sandbox,
+        redis=redis,
     )

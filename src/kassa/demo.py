@@ -1,12 +1,16 @@
-"""The demo shop: every product, price and id that the contracts' examples use. Loaded once, never overwritten."""
+"""The demo shop and merchants: every product, price, id and key of the contracts' examples. Loaded once, never overwritten."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
+from kassa import merchants
 from kassa.catalog import Channel, Publication, publish, publish_channel
 from kassa.kit.context import Context
+from kassa.kit.database import Tx
 from kassa.kit.money import from_major
+from kassa.merchants.model import SCOPES, Plan
+from kassa.payments import requests
 
 HOUSE = "1"
 SHOP = Channel(
@@ -38,16 +42,49 @@ _PRODUCTS = (
     ("prod_gift", "Gift Voucher", "100", None),
 )
 
+_PLANS = (
+    Plan("1", "Basic", 999, "USD", 1_000_000),
+    Plan("2", "Premium", 1999, "USD", 10_000_000),
+    Plan("3", "Enterprise", 4999, "USD", 100_000_000),
+    Plan("4", "Trial", 0, "USD", 100),
+    Plan("5", "Taster", 0, "USD", 3),
+)
+_MERCHANTS = (
+    (HOUSE, "Demo Merchant", "demo@example.com", "USD", "1", True),
+    ("2", "Test Merchant", "test@example.com", "EUR", "2", True),
+    ("3", "Sample Merchant", "sample@example.com", "GBP", "3", True),
+    ("4", "Trial Merchant", "trial@example.com", "USD", "4", True),
+    ("5", "Yen Merchant", "yen@example.com", "JPY", "1", True),
+    ("6", "Dinar Merchant", "dinar@example.com", "KWD", "1", True),
+    ("7", "Lapsed Merchant", "lapsed@example.com", "USD", "1", False),
+    ("8", "Taster Merchant", "taster@example.com", "USD", "5", True),
+)
+
 
 async def load(ctx: Context) -> int:
-    """Load the demo shop; returns how many products were new. Called twice, the second adds nothing."""
+    """Load the demo shop and merchants; returns how many products were new. Called twice, the second adds nothing."""
     products = [
         Publication(product_id, name, from_major(Decimal(price), SHOP.currency), stock, [_image(product_id)])
         for product_id, name, price, stock in _PRODUCTS
     ]
     async with ctx.db.transaction("seed") as tx:
         await publish_channel(tx, "Demo Merchant", SHOP)
+        await _load_merchants(tx)
         return await publish(tx, SHOP, products)
+
+
+async def _load_merchants(tx: Tx) -> None:
+    for alias in sorted(SHOP.aliases):
+        await requests.add_route(tx, "*", alias, requests.Rule(1, alias))
+    for plan in _PLANS:
+        await merchants.add_plan(tx, plan)
+    for merchant_id, name, email, currency, plan_id, active in _MERCHANTS:
+        if not await merchants.add_merchant(tx, merchant_id, name, email, currency):
+            continue
+        await merchants.subscribe(tx, merchant_id, plan_id, active=active)
+        await merchants.issue_key(tx, merchant_id, "demo", SCOPES, secret=f"sk_demo_{merchant_id}")
+        if merchant_id == HOUSE:
+            await merchants.issue_key(tx, merchant_id, "demo, reading only", ["payments:read"], secret="sk_demo_1_read")  # noqa: S106 - demo data
 
 
 def _image(product_id: str) -> str:

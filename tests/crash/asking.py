@@ -6,6 +6,8 @@ stands still there; told on against the next server it begins by asking the very
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import http.client
 import json
 import threading
@@ -15,15 +17,22 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
 import httpx2
 from tests import rig
+
+from payments_service import payments_pb2, payments_pb2_grpc
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One request. With a `key` it is asked again at the end, and must be answered with the same bytes."""
+    """One request. With a `key` it is asked again at the end, and must be answered with the same bytes.
+
+    A buyer is a `user`, a merchant's server has an `api_key`, and a provider signs what it says (`signed`). `once`: another key, for
+    what is not answered twice. `good`: statuses that are final here, though elsewhere they are not.
+    """
 
     method: str
     path: str
@@ -31,6 +40,18 @@ class Ask:
     key: str | None = None
     user: int | None = None
     role: str | None = None
+    api_key: str | None = None
+    signed: bool = False
+    once: str | None = None
+    good: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Calls:
+    """`RequestPayment` over gRPC. It is called again at the end, and must be answered with the same bytes."""
+
+    fields: Json
+    api_key: str
 
 
 @dataclass(frozen=True)
@@ -58,10 +79,25 @@ class LetPass:
 
 
 @dataclass(frozen=True)
+class Until:
+    """Waits until this question has a row for an answer, or the server is dead."""
+
+    sql: str
+    args: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class PaysAt:
     """The buyer pays on the page behind this link, at the provider."""
 
     link: str
+
+
+@dataclass(frozen=True)
+class Mends:
+    """The merchant mends the server that stands at this address."""
+
+    url: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +113,7 @@ class Said:
         return json.loads(self.raw)
 
 
-Step = Ask | Both | HangUp | LetPass | PaysAt
+Step = Ask | Both | Calls | HangUp | LetPass | Mends | PaysAt | Until
 Tale = Generator[Step, Said, None]
 
 
@@ -89,13 +125,18 @@ def speak(server: rig.Server, ask: Ask, timeout_s: float = 15) -> Said:
     """Send one request. Raises `Broken`, `TimeoutError`."""
     parts = urlsplit(server.url)
     headers = {"Content-Type": "application/json"}
-    if ask.key:
-        headers["Idempotency-Key"] = ask.key
+    body = json.dumps(ask.body).encode() if ask.body is not None else None
+    if ask.key or ask.once:
+        headers["Idempotency-Key"] = ask.key or ask.once or ""
+    if ask.api_key:
+        headers["X-Api-Key"] = ask.api_key
+    if ask.signed:
+        headers["X-Internal-Signature"] = hmac.new(server.webhook_secret.encode(), body or b"", hashlib.sha256).hexdigest()
     if ask.user is not None:
         headers["Authorization"] = f"Bearer {server.token(ask.user, ask.role)}"
     line = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        line.request(ask.method, ask.path, json.dumps(ask.body).encode() if ask.body is not None else None, headers)
+        line.request(ask.method, ask.path, body, headers)
         answer = line.getresponse()
         return Said(answer.status, answer.read(), answer.headers.get("Idempotent-Replayed") == "true")
     except TimeoutError:
@@ -106,19 +147,41 @@ def speak(server: rig.Server, ask: Ask, timeout_s: float = 15) -> Said:
         line.close()
 
 
-def is_final(said: Said) -> bool:
+def call(server: rig.Server, step: Calls, until: float) -> Said:
+    """Call until there is an answer. Raises `Broken`, or AssertionError when time is over."""
+    request = payments_pb2.RequestPaymentRequest(**step.fields)
+    while True:
+        with grpc.insecure_channel(
+            server.grpc, options=(("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+        ) as line:
+            ask = payments_pb2_grpc.PaymentServiceStub(line).RequestPayment
+            try:
+                answer, done = ask.with_call(request, timeout=15, metadata=(("x-api-key", step.api_key),))
+            except grpc.RpcError as error:
+                said = error.code(), error.details()
+            else:
+                trailing = dict(done.trailing_metadata() or ())
+                return Said(200, answer.SerializeToString(deterministic=True), trailing.get("idempotent-replayed") == "true")
+        if not server.alive():
+            raise Broken(repr(said))
+        assert said[0] in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED}, said
+        assert time.monotonic() < until, f"still {said}"
+        time.sleep(0.1)
+
+
+def is_final(said: Said, good: tuple[int, ...] = ()) -> bool:
     """Whether this answer is the end of it; else the same is asked again in a moment."""
     if said.status in {202, 500, 502, 503}:
-        return False
-    busy = said.status == 409 and any(word in said.raw for word in (b'"in_progress"', b"Checkout in progress"))
-    return not busy
+        return said.status in good
+    running = (b'"in_progress"', b'"idempotency_in_progress"', b"Checkout in progress")
+    return not (said.status == 409 and any(word in said.raw for word in running))
 
 
 def insist(server: rig.Server, ask: Ask, until: float) -> Said:
     """Ask until there is a final answer. Raises `Broken`, or AssertionError when time is over."""
     while True:
         said = speak(server, ask)
-        if is_final(said):
+        if is_final(said, ask.good):
             return said
         assert time.monotonic() < until, f"still {said.status} {said.raw[:300]!r} for {ask.method} {ask.path}"
         time.sleep(0.1)
@@ -131,6 +194,7 @@ class Caller:
     tale: Tale
     final: list[tuple[Ask, Said]] = field(default_factory=list)
     """What was answered for good, of requests with a key."""
+    called: list[tuple[Calls, Said]] = field(default_factory=list)
     over: bool = False
     _next: Step | None = None
 
@@ -153,6 +217,10 @@ class Caller:
                 wrong.append(f"{ask.method} {ask.path} again: {again.status} {again.raw!r}, first {first.status} {first.raw!r}")
             elif not again.replayed:
                 wrong.append(f"{ask.method} {ask.path} again: not marked as a replay")
+        for step, first in self.called:
+            again = call(server, step, until)
+            if again.raw != first.raw or not again.replayed:
+                wrong.append(f"{step} again: {again}, first {first}")
         return wrong
 
     def _go(self, said: Said | None) -> None:
@@ -167,6 +235,17 @@ class Caller:
                 return self._settled(server, step, until)
             case Both():
                 return self._both(server, step, until)
+            case Calls():
+                said = call(server, step, until)
+                self.called.append((step, said))
+                return said
+            case Until():
+                while not server.sql(step.sql, *step.args):
+                    if not server.alive():
+                        raise Broken("the server died while something was waited for")
+                    assert time.monotonic() < until, step
+                    time.sleep(0.05)
+                return Said(0, b"", replayed=False)
             case HangUp():
                 try:
                     return speak(server, step.ask, step.after_s)
@@ -174,6 +253,9 @@ class Caller:
                     return Said(0, b"", replayed=False)
             case PaysAt():
                 httpx2.post(step.link.replace("/pay/", "/payments/") + "/accept", trust_env=False)  # once more changes nothing
+                return Said(0, b"", replayed=False)
+            case Mends():
+                httpx2.delete(step.url, trust_env=False)
                 return Said(0, b"", replayed=False)
             case LetPass():
                 server.sql("SELECT kassa_move_clock(make_interval(secs => $1))", step.seconds)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import aio_pika
 import pytest
-from tests import rig
+from tests import rig, services
+from tests.unit.notices.mailbox import open_mailbox
 
+from .hooks import Hooks
 from .nursery import Nursery
 from .playing import Town
 
@@ -40,3 +46,49 @@ def open_town(nursery: Nursery, database_server: rig.DatabaseServer) -> Iterator
     for town in towns:
         town.close()
     shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture
+def open_rooms() -> Iterator[Callable[[], dict[str, str]]]:
+    """Settings for a broker with an exchange and a queue that nobody else uses; both are gone after the test."""
+    opened: list[dict[str, str]] = []
+
+    def open_one() -> dict[str, str]:
+        name = f"kassa.crash.{os.getpid()}.{len(opened)}"
+        url = services.shared(services.RABBITMQ)
+        opened.append({"RABBITMQ_URL": url, "EXCHANGE_NAME": name, "QUEUE_NAME": f"{name}.queue"})
+        return opened[-1]
+
+    yield open_one
+    for rooms in opened:
+        rig.run_alone(partial(_close_rooms, rooms))
+
+
+async def _close_rooms(rooms: dict[str, str]) -> None:
+    connection = await aio_pika.connect(rooms["RABBITMQ_URL"])
+    async with connection, connection.channel() as channel:
+        for queue in (rooms["QUEUE_NAME"], f"{rooms['QUEUE_NAME']}.dead"):
+            await channel.queue_delete(queue)
+        for exchange in (rooms["EXCHANGE_NAME"], f"{rooms['EXCHANGE_NAME']}.dlx"):
+            await channel.exchange_delete(exchange)
+
+
+@pytest.fixture
+def open_post() -> Iterator[Callable[[Hooks], dict[str, str]]]:
+    """Settings for a mail server of the test's own, whose letters are noted in the book of `hooks`."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(hooks: Hooks) -> dict[str, str]:
+            mailbox = stack.enter_context(open_mailbox())
+            mailbox.on_letter = lambda letter: hooks.letters.append(
+                {"h:Message-Id": letter.id, "to": ",".join(letter.to), "text": letter.raw.decode()}
+            )
+            return {
+                "EMAIL_BACKEND": "smtp",
+                "EMAIL_FROM": "Shop <shop@example.com>",
+                "SMTP_HOST": "127.0.0.1",
+                "SMTP_PORT": str(mailbox.port),
+                "SMTP_TLS": "off",
+            }
+
+        yield open_one

@@ -20,6 +20,8 @@ RESTLESS = """
         SELECT 1 FROM checkouts WHERE status NOT IN ('completed', 'undone', 'parked')
         UNION ALL SELECT 1 FROM checkouts WHERE status = 'completed' AND next_at IS NOT NULL
         UNION ALL SELECT 1 FROM refunds WHERE status = 'pending'
+        UNION ALL SELECT 1 FROM payments WHERE ref_kind <> 'order' AND (next_ask_at <= kassa_now() OR status = 'opened')
+        UNION ALL SELECT 1 FROM deliveries WHERE status IN ('pending', 'processing', 'retrying')
     ) AS moving
 """
 """What still moves. An `undone` checkout may have a date: the two late looks for a charge that was given up."""
@@ -31,6 +33,19 @@ CHECKOUTS = """
            (SELECT count(*)::int FROM reservations r WHERE r.checkout_id = c.checkout_id AND r.state = 'held') AS held,
            (SELECT count(*)::int FROM cases k WHERE k.subject = 'checkout:' || c.checkout_id AND closed_at IS NULL) AS cases
       FROM checkouts c LEFT JOIN payments p USING (merchant_id, payment_id) LEFT JOIN orders o USING (merchant_id, order_id)
+"""
+COLLECTED = """
+    SELECT p.payment_id, p.ref_kind, p.ref, p.provider, p.status, p.captured_minor - p.refunded_minor AS net,
+           (SELECT coalesce(sum(l.amount_minor), 0)::bigint FROM ledger_entries e JOIN ledger_lines l USING (merchant_id, entry_id)
+             WHERE e.payment_id = p.payment_id AND l.account LIKE 'provider:%') AS booked,
+           (SELECT count(*)::int FROM payments o WHERE o.merchant_id = p.merchant_id AND o.ref_kind = p.ref_kind AND o.ref = p.ref
+                                                   AND o.ref_kind = 'outside' AND o.status = 'paid') AS keepers
+      FROM payments p WHERE p.ref_kind <> 'order'
+"""
+TOKENS = """
+    SELECT s.merchant_id, s.tokens_used,
+           (SELECT count(*) FROM payments p WHERE p.merchant_id = s.merchant_id AND p.token_plan = s.plan_id) AS payments
+      FROM subscriptions s
 """
 LEVELS = """
     SELECT s.product_id, s.on_hand, s.reserved,
@@ -131,6 +146,19 @@ class Books:
         if any(act.startswith("take:") for act in acts) and +self.taken.get(order, Counter()) != wanted:
             wrong.append(f"the product service has given {self.taken.get(order)} for {wanted}")
         return wrong
+
+
+def collected(server: rig.Server, books: Books) -> list[str]:
+    """What merchants asked for: the provider, the ledger and the payment have the same sum, one payment of an order keeps it."""
+    wrong = []
+    for row in server.sql(COLLECTED):
+        charges, net = books.charged.get(str(row["payment_id"]), (0, Decimal(0)))
+        if row["provider"] == "link" and (charges > 1 or net * 100 != row["net"]):
+            wrong.append(f"the provider has {charges} charges, net {net}, for {row}")
+        if row["booked"] != row["net"] or row["keepers"] > 1 or row["status"] == "opened":
+            wrong.append(f"{row}")
+    wrong += [f"tokens: {row}" for row in server.sql(TOKENS) if row["tokens_used"] != row["payments"]]
+    return wrong
 
 
 def checkouts_of(server: rig.Server) -> dict[str, list[dict[str, Any]]]:

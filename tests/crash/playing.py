@@ -18,15 +18,17 @@ from typing import Any
 
 from tests import rig
 
-from kassa import demo
+from kassa import demo, merchants
 from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.secrets import Keys
+from kassa.merchants.model import SCOPES
 
-from . import judging
+from . import aside, heard, judging
 from .asking import Broken, Caller
-from .nursery import Born, BornSandbox, Nursery
-from .stories import Buyer, Story
+from .hooks import Hooks
+from .nursery import Born, BornSandbox, Nursery, bear
+from .stories import Buyer, Story, merchant_of
 
 LEASE_S = 2
 WITHIN_S = LEASE_S + 5
@@ -46,8 +48,17 @@ class Town:
     neighbours: tuple[str, ...] = ()
     sandbox: BornSandbox | None = None
     started: list[rig.Running] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What every Kassa of this town is told beside."""
     port: int = 0
     """Where every Kassa of this town listens, one after the other; 0 for a new port each time."""
+    hooks: Hooks | None = None
+    """The servers of merchants, where this town has them."""
+
+    @property
+    def through_broker(self) -> bool:
+        """Whether merchants are told through a broker."""
+        return "RABBITMQ_URL" in self.settings
 
     def open(self) -> None:
         """Load the demo shop and start the sandbox."""
@@ -70,9 +81,28 @@ class Town:
             self.started.append(self.sandbox)
             self.sandbox.start()
 
+    def listen(self, accounts: int) -> Hooks:
+        """Open the servers of merchants, and so many accounts for them."""
+        self.hooks = Hooks()
+        self.hooks.open()
+
+        async def register() -> None:
+            db = await Database.connect(self.dsn, size=2)
+            try:
+                async with db.transaction("accounts") as tx:
+                    for merchant_id, secret in map(merchant_of, range(accounts)):
+                        await merchants.add_merchant(tx, merchant_id, "A Merchant", None, "USD")
+                        await merchants.subscribe(tx, merchant_id, "1")
+                        await merchants.issue_key(tx, merchant_id, "all", SCOPES, secret=secret)
+            finally:
+                await db.close()
+
+        rig.run_alone(register)
+        return self.hooks
+
     def born(self, word: str, crash_at: str = "") -> Born:
         """A new process on this database, armed or not."""
-        settings: dict[str, Any] = {"KASSA_LEASE_S": LEASE_S, "DATABASE_POOL_SIZE": 4, "LOG_LEVEL": "warning"}
+        settings: dict[str, Any] = {"KASSA_LEASE_S": LEASE_S, "DATABASE_POOL_SIZE": 4, "LOG_LEVEL": "warning", **self.settings}
         if self.sandbox:
             settings |= self.sandbox.settings(*self.neighbours)
         if crash_at:
@@ -84,6 +114,12 @@ class Town:
         server.start()
         return server
 
+    def runs(self, *words: str, crash_at: str = "") -> int:
+        """Run one command of an operator, armed or not, to its end; its exit code."""
+        made = rig.make_server(self.home / "operator", self.dsn, {"DATABASE_POOL_SIZE": 4, **self.settings})
+        environment = {**made.environment, **({"KASSA_CRASH_AT": crash_at} if crash_at else {})}
+        return bear(self.nursery, made.home, made.log_file, environment, list(words)).wait(30)  # type: ignore[no-any-return]
+
     def ask(self, sql: str) -> list[dict[str, Any]]:
         """All rows of one statement."""
         return rig.query(self.dsn, sql)
@@ -92,6 +128,8 @@ class Town:
         """End whatever still runs."""
         while self.started:
             self.started.pop().kill()
+        if self.hooks:
+            self.hooks.close()
 
 
 def _fields(made: rig.Running) -> dict[str, Any]:
@@ -119,8 +157,11 @@ class Chapter:
     town: Town
     shift_s: float = 0
     again: Sequence[str] = ()
+    within_s: float = WITHIN_S
     played: list[Played] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
+    """Merchants whose deliveries wait for the last life."""
     took_s: float = 0
 
     def play(self, stories: Sequence[Story]) -> None:
@@ -130,12 +171,14 @@ class Chapter:
                 self._die(story, point)
         if self.shift_s:
             rig.query(self.town.dsn, "SELECT kassa_move_clock(make_interval(secs => $1))", self.shift_s)
+        aside.give_back(self.town.dsn, self.aside, self.town.through_broker)
         for point in self.again:
             self._take_up_and_die(point)
         self._take_up()
 
     def _die(self, story: Story, point: str) -> None:
-        buyer = Buyer(len(self.played))
+        hooks = self.town.hooks
+        buyer = Buyer(len(self.played), hooks.url if hooks else "")
         played = Played(story, point, buyer, Caller(story.tell(buyer)))
         self.played.append(played)
         if self.town.sandbox:
@@ -150,6 +193,9 @@ class Chapter:
         except AssertionError as error:
             self.wrong.append(f"{played.name}: {error}")
         self._is_dead(server, played.name)
+        if hooks and story.word == "dev":
+            aside.put(self.town.dsn, buyer.merchant, self.town.through_broker)
+            self.aside.append(buyer.merchant)
 
     def _is_dead(self, server: Born, name: str) -> None:
         try:
@@ -183,8 +229,8 @@ class Chapter:
                 break
             time.sleep(0.05)
         self.took_s = time.monotonic() - began
-        if self.took_s > WITHIN_S:
-            self.wrong.append(f"it took {self.took_s:.1f} s, promised are {WITHIN_S} s")
+        if self.took_s > self.within_s:
+            self.wrong.append(f"it took {self.took_s:.1f} s, promised are {self.within_s} s")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda played: self._ask_again(server, played), self.played))
         if "notification" in self.town.neighbours:
@@ -216,8 +262,10 @@ class Chapter:
 
     def _judge(self, server: Born) -> None:
         books, found = judging.Books(self.town.sandbox), judging.checkouts_of(server)
-        self.wrong += [*books.faults, *judging.levels(server)]
+        self.wrong += [*books.faults, *judging.levels(server), *judging.collected(server, books)]
         for played in self.played:
+            if played.story.after:
+                self.wrong += [f"{played.name}: {each}" for each in played.story.after(server, played.buyer)]
             mine = found.get(played.buyer.key("checkout"), []) or found.get(str(played.buyer.user), [])
             if len(mine) != int(played.story.buys):
                 self.wrong.append(f"{played.name}: {len(mine)} checkouts")
@@ -225,6 +273,8 @@ class Chapter:
                 if row["status"] not in played.story.ends:
                     self.wrong.append(f"{played.name}: ended {row['status']}")
                 self.wrong += [f"{played.name}: {each}" for each in books.judge(row)]
+        if self.town.hooks:
+            self.wrong += [*heard.judge(server, self.town.hooks), *heard.letters(server, self.town.hooks)]
         self.wrong += judging.breaches(self.town.dsn, self.town.sandbox)
         trouble = [line for line in server.log_text().splitlines() if "Traceback" in line]
         if trouble:

@@ -14,15 +14,34 @@ from tests import rig
 
 from .asking import Ask, Both, HangUp, Json, LetPass, PaysAt, Tale
 
+FIRST_MERCHANT = 1000
 VISA, DECLINED = "4111111111111111", "4111111111110002"
 COMPLETED, UNDONE, PARKED = frozenset({"completed"}), frozenset({"undone"}), frozenset({"parked"})
 
 
 @dataclass(frozen=True)
 class Buyer:
-    """Who plays a story: an id and an address that nobody else has."""
+    """Who plays a story, as a buyer or as a merchant: an id and an address that nobody else has.
+
+    `hooks` is where the merchants' servers are (`hooks.py`), in towns that have them.
+    """
 
     number: int
+    hooks: str = ""
+
+    @property
+    def merchant(self) -> str:
+        """The id of the merchant's account that is this one's own, in towns that have them."""
+        return merchant_of(self.number)[0]
+
+    @property
+    def shop_key(self) -> str:
+        """The API key of that account."""
+        return merchant_of(self.number)[1]
+
+    def hook(self, kind: str) -> str:
+        """The address of a server of that merchant, which answers as `kind` says."""
+        return f"{self.hooks}/{kind}/{self.number}"
 
     @property
     def user(self) -> int:
@@ -70,8 +89,15 @@ class Buyer:
         return self.moves(str(found[0]["order_id"]), "cancelled")
 
 
+def merchant_of(number: int) -> tuple[str, str]:
+    """The account of a player: its id and its API key."""
+    return str(FIRST_MERCHANT + number), f"sk_crash_{number}"
+
+
 BASKET = (("prod_001", 2), ("prod_002", 1))
 Plan = Callable[[rig.Sandbox], Any]
+After = Callable[[rig.Server, Buyer], list[str]]
+"""What is wrong with what a story left behind."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +114,7 @@ class Story:
     plan: Plan | None = None
     word: str = "serve"
     buys: bool = True
+    after: After | None = None
 
 
 def around(*names: str) -> tuple[str, ...]:

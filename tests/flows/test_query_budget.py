@@ -25,7 +25,7 @@ from kassa.catalog import Publication
 from kassa.kit.money import Money
 from kassa.settings import Settings
 
-ADDING, READING, ORDERING, PROCESSING = 5, 3, 16, 16
+ADDING, READING, ORDERING, PROCESSING = 5, 3, 8, 3
 SIZES = (1, 100)
 
 _numbers = itertools.count(1)

@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp as StarletteApp
 
-from kassa.api import checkout, health, orders, pages, payments
+from kassa.api import checkout, health, orders, pages, payments, webhooks
 from kassa.api.auth import Tokens
 from kassa.api.call import ROUTE, Desk
 from kassa.api.dialect import Dialect, Dialects
@@ -27,7 +27,11 @@ from kassa.api.problems import Problems
 from kassa.api.streams import Closing
 from kassa.kit.context import Context
 
-_SURFACES: dict[str, tuple[APIRouter, ...]] = {"orders": orders.ROUTERS, "checkout": checkout.ROUTERS}
+_SURFACES: dict[str, tuple[APIRouter, ...]] = {
+    "orders": orders.ROUTERS,
+    "checkout": checkout.ROUTERS,
+    "payments": (*payments.ROUTERS, *webhooks.ROUTERS),
+}
 _ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-Id"]
 _EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id"]
 
@@ -65,12 +69,13 @@ def create_app(ctx: Context, options: ApiOptions) -> Api:
     dialects = _dialects()
     routers = [router for name, of_surface in _SURFACES.items() if name in options.surfaces for router in of_surface]
     if options.provider_webhook_secret:
-        routers.append(payments.provider_router(options.provider_webhook_secret))
+        routers.append(payments.provider_router)
     routers += [health.router, *([pages.docs_router(options.surfaces)] if options.docs else [])]
-    inner: ASGIApp = Doors(Desk(ctx, tokens, closing, Watch(options, proxies)), routers, dialects)
+    inner: ASGIApp = Doors(_desk(ctx, tokens, closing, options, proxies), routers, dialects)
     inner = BodyLimit(inner)
     if options.rate_limit is not None and options.rate_limit != "off":
-        inner = RateLimit(inner, options.rate_limit, tokens, dialects, proxies)
+        trusted = options.trust_merchant_header
+        inner = RateLimit(inner, options.rate_limit, tokens, dialects, proxies, trusted=trusted, redis=options.redis)
     if options.cors_origins:
         inner = _with_cors(inner, options)
     if options.sandbox is not None:
@@ -78,17 +83,28 @@ def create_app(ctx: Context, options: ApiOptions) -> Api:
     return Api(Frame(inner, dialects), closing)
 
 
+def _desk(ctx: Context, tokens: Tokens, closing: Closing, options: ApiOptions, proxies: Proxies) -> Desk:
+    return Desk(
+        ctx,
+        tokens,
+        closing,
+        Watch(options, proxies),
+        trusted=options.trust_merchant_header,
+        webhook_secret=(options.provider_webhook_secret or "").encode(),
+    )
+
+
 def _dialects() -> Dialects:
     # `/checkout` itself belongs to another contract than what is below it.
     envelope: Dialect = orders.Envelope()
-    return Dialects({"/api/v1": Problems(), "/api": envelope, "/checkout/": checkout.Detail()}, otherwise=Problems())
+    return Dialects({"/api/v1": payments.Plain(), "/api": envelope, "/checkout/": checkout.Detail()}, otherwise=Problems())
 
 
 def _with_cors(inner: ASGIApp, options: ApiOptions) -> ASGIApp:
     app: StarletteApp = CORSMiddleware(
         inner,
         allow_origins=list(options.cors_origins),
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=_ALLOWED_HEADERS,
         expose_headers=_EXPOSED_HEADERS,
         max_age=600,

@@ -32,13 +32,17 @@ _END_OF_TIME = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever showed a valid token. `expires` is the end of the token in seconds since 1970."""
+    """Whoever showed a valid token.
+
+    `expires` is its end in seconds since 1970; `token` is the token itself, for asking others in the caller's name.
+    """
 
     user: str
     role: str
     expires: float
     email: str | None = field(default=None, repr=False)
     name: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_staff(self) -> bool:
@@ -77,9 +81,9 @@ class Tokens:
             raise Unauthorized from None
         if "crit" in token.header:
             raise Unauthorized
-        return self._named(token.claims)
+        return self._named(token.claims, found[1])
 
-    def _named(self, claims: Mapping[str, Any]) -> Caller:
+    def _named(self, claims: Mapping[str, Any], token: str) -> Caller:
         now = time.time()
         expires, not_before = claims.get("exp"), claims.get("nbf")
         if not _is_time(expires) or expires <= now:
@@ -97,6 +101,7 @@ class Tokens:
             expires=float(min(expires, _END_OF_TIME)),
             email=_email(claims.get("email")),
             name=_name(claims),
+            token=token,
         )
 
 

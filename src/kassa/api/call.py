@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -35,6 +35,9 @@ class Desk:
     tokens: Tokens
     closing: Closing
     watch: Any = None
+    trusted: bool = False
+    """Whether a gateway in front says for which merchant a request is."""
+    webhook_secret: bytes = field(default=b"", repr=False)
 
 
 class Call(Request):
@@ -45,6 +48,8 @@ class Call(Request):
         self.ctx = desk.ctx
         self.closing = desk.closing
         self.watch = desk.watch
+        self.trusted = desk.trusted
+        self.webhook_secret = desk.webhook_secret
         self.in_path = values
         """What stands in the path at the places of `{names}`."""
         self._desk = desk
@@ -97,10 +102,17 @@ class Call(Request):
             raise InvalidInput.at("query", problem="names something twice", kind="twice")
         return found
 
+    def asked_often(self) -> Mapping[str, list[str]]:
+        """The members of the query, each with all its values."""
+        found: dict[str, list[str]] = {}
+        for name, value in parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True):
+            found.setdefault(name, []).append(value)
+        return found
+
     def page(self) -> tuple[int, int]:
         """`page` (from 1) and `limit` (1 to 100) of a list. Raises `InvalidInput`."""
         asked = self.asked()
-        return _count(asked, "page", 1, _LARGEST_PAGE), _count(asked, "limit", 20, 100)
+        return whole(asked, "page", 1, _LARGEST_PAGE), whole(asked, "limit", 20, 100)
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -123,7 +135,8 @@ def caller_of(scope: Scope, tokens: Tokens) -> Caller:
     return found
 
 
-def _count(asked: Mapping[str, str], name: str, default: int, largest: int) -> int:
+def whole(asked: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    """A whole number from 1 to `largest` in a query. Raises `InvalidInput`."""
     text = asked.get(name)
     if text is None:
         return default

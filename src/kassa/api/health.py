@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
-import time
-from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from kassa import webhooks
 from kassa.api import metrics
 from kassa.api.answers import Answer, json_answer, retry_after
 from kassa.api.call import Call, header
@@ -19,14 +17,16 @@ from kassa.api.describe import operation
 from kassa.api.errors import Forbidden, Unauthorized
 from kassa.api.limits import Proxies
 from kassa.api.options import ApiOptions
-from kassa.kit.context import Context
+from kassa.events.broker import Broker
+from kassa.kit.errors import KassaError
+from kassa.kit.readiness import Readiness
+from kassa.webhooks import Backlog
 
 router = APIRouter(tags=["operation"])
 
-_log = logging.getLogger("kassa.api")
-
 _WITHIN_S = 2.0
-_SCHEMA_STAYS_S = 10.0
+"""How long the figures may be waited for."""
+
 _ALIVE = json_answer(200, {"message": "ok", "status": "ok"})
 _READY = json_answer(200, {"message": "ready"})
 _NOT_READY = json_answer(503, {"message": "not ready", "code": "unavailable"}, retry_after(2))
@@ -50,34 +50,6 @@ class NotReady(BaseModel):
 
     message: Literal["not ready"]
     code: Literal["unavailable"]
-
-
-class Readiness:
-    """Whether the database answers and has the schema of this code.
-
-    The database is asked every time. That the schema is current is remembered for 10 s, that it is not never is.
-    """
-
-    def __init__(self, schema_is_current: Callable[[], Awaitable[bool]]) -> None:
-        self._schema_is_current = schema_is_current
-        self._known_until = 0.0
-
-    async def look(self, ctx: Context) -> bool:
-        """Look, for at most 2 s."""
-        try:
-            async with asyncio.timeout(_WITHIN_S):
-                await ctx.db.value("SELECT 1")
-                return await self._schema()
-        except Exception as error:  # noqa: BLE001 - whatever it is, requests cannot be served
-            _log.warning("not ready: %s", type(error).__name__)
-            return False
-
-    async def _schema(self) -> bool:
-        if time.monotonic() < self._known_until:
-            return True
-        current = await self._schema_is_current()
-        self._known_until = time.monotonic() + _SCHEMA_STAYS_S if current else 0.0
-        return current
 
 
 class Watch:
@@ -114,7 +86,7 @@ async def health(_call: Call) -> Answer:
 async def ready(call: Call) -> Answer:
     """Say whether requests can be served. The database is really asked."""
     watch: Watch = call.watch
-    return _READY if await watch.readiness.look(call.ctx) else _NOT_READY
+    return _READY if await watch.readiness.look(call.ctx.db) else _NOT_READY
 
 
 @router.get("/metrics", response_model=None, include_in_schema=False)
@@ -123,8 +95,17 @@ async def figures(call: Call) -> Answer:
     watch: Watch = call.watch
     if not watch.proxies.is_loopback(call.scope):
         _check_token(call, watch.metrics_token)
+    metrics.note_backlog(await _backlog(call))
     body, content_type = metrics.page()
     return Answer(200, body, content_type=content_type)
+
+
+async def _backlog(call: Call) -> Backlog | None:
+    try:
+        async with asyncio.timeout(_WITHIN_S):
+            return await webhooks.read_backlog(call.ctx.db, broker=call.ctx.ports.get(Broker) is not None)
+    except (KassaError, TimeoutError):
+        return None
 
 
 def _check_token(call: Call, token: str | None) -> None:

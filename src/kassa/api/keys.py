@@ -49,7 +49,7 @@ def key_for(call: Call, key: str | None, caller: str, body: Any, keep: timedelta
     return key_of(call, key, lambda _: (caller, body), keep)
 
 
-def key_of(call: Call, key: str | None, said: Said, keep: timedelta) -> once.Key | None:
+def key_of(call: Call, key: str | None, said: Said, keep: timedelta, merchant_id: str = MERCHANT) -> once.Key | None:
     """`key` for a body with a card: `said` gives caller and body with every secret replaced by a fingerprint of the given kind.
 
     While `KASSA_SECRET` is being replaced the key is known under both secrets.
@@ -61,7 +61,7 @@ def key_of(call: Call, key: str | None, said: Said, keep: timedelta) -> once.Key
     def under(keys: Keys, before: once.Key | None) -> once.Key:
         caller, body = said(keys.fingerprint)
         payload = keys.fingerprint(canonical({"path": call.in_path, "query": query, "body": body}))
-        return once.Key(MERCHANT, caller, call.operation, key, payload, keep, before)
+        return once.Key(merchant_id, caller, call.operation, key, payload, keep, before)
 
     old = call.ctx.keys.before
     return under(call.ctx.keys, under(old, None) if old else None)

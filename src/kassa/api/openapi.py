@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from kassa.api import checkout, health, orders
+from kassa.api import checkout, health, orders, payments, webhooks
 from kassa.api.describe import BODIES
 
 VERSION = "1"
@@ -26,6 +26,13 @@ _BEARER = {
         "`role` is `user`, `staff` or `admin`."
     ),
 }
+_API_KEY = {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "A merchant's key, `sk_…`, with its scopes."}
+_MERCHANT = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-Merchant-Id",
+    "description": "The merchant, as a trusted gateway names it (`TRUST_MERCHANT_HEADER=true`).",
+}
 _ABOUT = {
     "orders": (
         "Kassa: orders",
@@ -35,9 +42,17 @@ _ABOUT = {
         "Kassa: checkout",
         "Items and a card in, a paid order out. Guests need no token. Amounts are exact JSON numbers in major units.",
     ),
+    "payments": (
+        "Kassa: payments",
+        "Merchants' servers ask for money and are told the truth about it. Money and quantities are text with exact decimals.",
+    ),
     "all": ("Kassa", "Every contract that this process can serve."),
 }
-_ROUTERS: dict[str, tuple[APIRouter, ...]] = {"orders": orders.ROUTERS, "checkout": checkout.ROUTERS}
+_ROUTERS: dict[str, tuple[APIRouter, ...]] = {
+    "orders": orders.ROUTERS,
+    "checkout": checkout.ROUTERS,
+    "payments": (*payments.ROUTERS, *webhooks.ROUTERS, payments.provider_router),
+}
 CONTRACTS = (*_ROUTERS, "all")
 
 
@@ -51,9 +66,18 @@ def document(contract: str, surfaces: Iterable[str] | None = None) -> dict[str, 
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas |= _bodies(made["paths"])
     made["components"]["schemas"] = dict(sorted(schemas.items()))
-    made["components"]["securitySchemes"] = {"bearer": _BEARER}
+    made["components"]["securitySchemes"] = _schemes(names)
     made["servers"] = [{"url": "/"}]
     return made
+
+
+def _schemes(names: list[str]) -> dict[str, Any]:
+    schemes: dict[str, Any] = {}
+    if {"orders", "checkout"} & set(names):
+        schemes["bearer"] = _BEARER
+    if "payments" in names:
+        schemes |= {"apiKey": _API_KEY, "merchant": _MERCHANT}
+    return schemes
 
 
 def write_all(folder: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kassa.kit.redis import Redis
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,8 +33,9 @@ class ApiOptions:
     `/docs`, `/redoc` and the OpenAPI documents. `rate_limit`: None, `off`, or a rate such as `100/second`, per caller.
     `trusted_proxies`: addresses or networks whose `X-Forwarded-For` is believed. `cors_origins`: origins of browsers that may
     call, none by default. `provider_webhook_secret`: signs what a link provider reports; no report is taken without it.
-    `metrics_token`: bearer for `/metrics` from elsewhere than loopback. `sandbox`: gets everything under `/sandbox`, the scope
-    unchanged.
+    `trust_merchant_header`: a gateway in front says for which merchant a request is (`X-Merchant-Id`). `metrics_token`: bearer
+    for `/metrics` from elsewhere than loopback. `sandbox`: gets everything under `/sandbox`, the scope unchanged.
+    `redis`: where rate limits are counted together with other processes.
     """
 
     surfaces: frozenset[str]
@@ -44,4 +47,6 @@ class ApiOptions:
     cors_origins: tuple[str, ...] = ()
     metrics_token: str | None = field(default=None, repr=False)
     provider_webhook_secret: str | None = field(default=None, repr=False)
+    trust_merchant_header: bool = False
     sandbox: ASGIApp | None = None
+    redis: Redis | None = None

@@ -13,7 +13,7 @@ from importlib import resources
 import orjson
 from fastapi import APIRouter
 
-from kassa.api import openapi
+from kassa.api import asyncapi, openapi
 from kassa.api.answers import Answer
 from kassa.api.call import Call, header
 from kassa.api.errors import UnknownPath
@@ -69,6 +69,10 @@ def docs_router(surfaces: Iterable[str]) -> APIRouter:
         if found is None or found[1] not in served:
             raise UnknownPath
         return document(found[1])
+
+    @router.get("/asyncapi.json", response_model=None)
+    async def events(_call: Call) -> Answer:
+        return Answer(200, orjson.dumps(asyncapi.document()))
 
     @router.get("/docs", response_model=None)
     async def swagger(_call: Call) -> Answer:

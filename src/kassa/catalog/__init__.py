@@ -1,11 +1,14 @@
 """What can be bought: products, live prices, and the stock that is held and moved for checkouts."""
 
+from kassa.catalog.browse import browse, browse_one
 from kassa.catalog.channels import channel_of
 from kassa.catalog.model import Channel, Hold, Offer, Page, Shortage
 from kassa.catalog.prices import UnknownProduct, offer_of, offers_of, offers_page
 from kassa.catalog.publish import Publication, adjust, publish, publish_channel
+from kassa.catalog.shelf import Shelf
 from kassa.catalog.sources import ProductsUnavailable, Source, Sources
-from kassa.catalog.stock import consume, give_back, release, reserve
+from kassa.catalog.stock import consume, give_back, release, reserve, reserve_later, restock
+from kassa.catalog.store import StockMoved
 
 __all__ = [
     "Channel",
@@ -14,11 +17,15 @@ __all__ = [
     "Page",
     "ProductsUnavailable",
     "Publication",
+    "Shelf",
     "Shortage",
     "Source",
     "Sources",
+    "StockMoved",
     "UnknownProduct",
     "adjust",
+    "browse",
+    "browse_one",
     "channel_of",
     "consume",
     "give_back",
@@ -29,4 +36,6 @@ __all__ = [
     "publish_channel",
     "release",
     "reserve",
+    "reserve_later",
+    "restock",
 ]

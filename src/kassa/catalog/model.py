@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kassa.kit.money import Money
@@ -31,7 +31,8 @@ class Offer:
     """A product as it can be bought now.
 
     `stock` is on hand minus reserved, None where nobody counts it here. `read_at` is the database's time before a
-    product service was asked: holds that ended later still count against what it said.
+    product service was asked: holds that ended later still count against what it said. `at` is the moment of the one clock in which
+    it was read, if it was read here.
     """
 
     product_id: str
@@ -43,6 +44,7 @@ class Offer:
     counted_by: str = OWN
     read_stock: int | None = None
     read_at: datetime | None = None
+    at: datetime | None = field(default=None, compare=False)
 
     @property
     def image(self) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kassa.catalog import store
 from kassa.catalog.model import Channel
+from kassa.catalog.shelf import changed
 from kassa.kit.database import Tx
 from kassa.kit.errors import Refused
 from kassa.kit.money import Money
@@ -37,6 +38,7 @@ async def publish_channel(tx: Tx, merchant_name: str, channel: Channel) -> None:
 
 async def publish(tx: Tx, channel: Channel, products: Sequence[Publication]) -> int:
     """Add the products that are not there yet, with their first stock; returns how many were new."""
+    changed(tx, channel.merchant_id)
     return await store.add_products(tx, channel, products)
 
 
@@ -48,3 +50,4 @@ async def adjust(tx: Tx, merchant_id: str, channel: str, product_id: str, change
     """
     if not await store.adjust_stock(tx, merchant_id, channel, product_id, change, reference):
         raise StockTooLow
+    changed(tx, merchant_id)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kassa.catalog.model import OWN, Channel, Hold, Offer, Page, Shortage
 from kassa.kit.database import Reader, Row, Tx
+from kassa.kit.errors import Conflict
 from kassa.kit.money import Money
+from kassa.kit.writes import Write
 
 if TYPE_CHECKING:
     from kassa.catalog.publish import Publication
@@ -28,15 +30,19 @@ async def channel(reader: Reader, merchant_id: str, name: str) -> Channel | None
 
 async def own_offers(reader: Reader, channel: Channel, product_ids: Sequence[str], *, counted: bool) -> Mapping[str, Offer]:
     """What is sold of `product_ids`, with prices and stock of one moment."""
+    # Written so that one plan fits every number of products and any size of the tables, and is kept: the list stands in a SELECT of
+    # its own, each level is looked up by its whole key, and `sold` is no condition, which another index would offer itself for.
     rows = await reader.rows(
         """
-        SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, s.on_hand - s.reserved AS stock
-          FROM products p LEFT JOIN stock_levels s USING (merchant_id, channel, product_id)
-         WHERE p.merchant_id = $1 AND p.channel = $2 AND p.product_id = ANY ($3) AND p.sold
+        SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, p.sold, kassa_now() AS at,
+               (SELECT s.on_hand - s.reserved FROM stock_levels s
+                 WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = p.product_id) AS stock
+          FROM products p
+         WHERE p.merchant_id = $1 AND p.channel = $2 AND p.product_id = ANY ((SELECT $3::text[])::text[])
         """,
         channel.merchant_id, channel.channel, product_ids,
     )  # fmt: skip
-    return {row["product_id"]: _offer(row, counted=counted) for row in rows}
+    return {row["product_id"]: _offer(row, counted=counted, at=row["at"]) for row in rows if row["sold"]}
 
 
 async def own_page(reader: Reader, channel: Channel, page: int, limit: int, *, counted: bool) -> Page:
@@ -57,7 +63,7 @@ async def own_page(reader: Reader, channel: Channel, page: int, limit: int, *, c
     return Page([_offer(row, counted=counted) for row in rows], page, limit, total)
 
 
-def _offer(row: Row, *, counted: bool) -> Offer:
+def _offer(row: Row, *, counted: bool, at: datetime | None = None) -> Offer:
     return Offer(
         product_id=row["product_id"],
         sku=row["sku"],
@@ -66,7 +72,39 @@ def _offer(row: Row, *, counted: bool) -> Offer:
         images=tuple(row["images"]),
         stock=row["stock"] if counted else None,
         counted_by=OWN if counted else "elsewhere",
+        at=at,
     )
+
+
+class StockMoved(Conflict):
+    """Somebody took the stock first; look again."""
+
+    code = "stock_moved"
+
+
+_HOLD = Write(
+    "stock_held",
+    """
+    stock_wanted AS (
+        SELECT * FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
+    ), stock_locked AS (
+        SELECT s.product_id, w.quantity FROM stock_levels s JOIN stock_wanted w USING (product_id)
+         WHERE s.merchant_id = $1 AND s.channel = $2
+         ORDER BY s.product_id FOR NO KEY UPDATE OF s
+    ), stock_held AS (
+        UPDATE stock_levels s SET reserved = s.reserved + l.quantity
+          FROM stock_locked l
+         WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = l.product_id
+           AND s.on_hand - s.reserved >= l.quantity
+        RETURNING s.product_id, l.quantity
+    ), stock_noted AS (
+        INSERT INTO reservations (merchant_id, checkout_id, product_id, channel, source, quantity, state, held_until)
+        SELECT $1, $3, product_id, $2, 'own', quantity, 'held', $6 FROM stock_held)
+    """,
+    expects="cardinality($4)",
+    unmet=StockMoved,
+)
+_HOLD_NOW = _HOLD.selecting("count(*)")
 
 
 async def hold_own(
@@ -76,34 +114,24 @@ async def hold_own(
 
     Whether there is enough is a condition of the update itself, so it is judged again on the newest row after any wait.
     """
-    held = await tx.value(
-        """
-        WITH wanted AS (
-            SELECT * FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
-        ), locked AS (
-            SELECT s.product_id, w.quantity FROM stock_levels s JOIN wanted w USING (product_id)
-             WHERE s.merchant_id = $1 AND s.channel = $2
-             ORDER BY s.product_id FOR NO KEY UPDATE OF s
-        ), raised AS (
-            UPDATE stock_levels s SET reserved = s.reserved + l.quantity
-              FROM locked l
-             WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = l.product_id
-               AND s.on_hand - s.reserved >= l.quantity
-            RETURNING s.product_id, l.quantity
-        ), held AS (
-            INSERT INTO reservations (merchant_id, checkout_id, product_id, channel, source, quantity, state, held_until)
-            SELECT $1, $3, product_id, $2, 'own', quantity, 'held', $6 FROM raised
-        )
-        SELECT count(*) FROM raised
-        """,
-        channel.merchant_id, channel.channel, checkout_id,
-        [hold.offer.product_id for hold in holds], [hold.quantity for hold in holds], held_until,
-    )  # fmt: skip
+    held = await tx.value(_HOLD_NOW, *_held(channel, checkout_id, holds, held_until))
     if held == len(holds):
         return []
     short = await _short_of(tx, channel, checkout_id, holds)
     await drop_holds(tx, channel, checkout_id)
     return short
+
+
+async def hold_own_later(
+    tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold], held_until: datetime | None
+) -> None:
+    """The same, later. `StockMoved` if not all of it can be had then."""
+    await tx.later(_HOLD, *_held(channel, checkout_id, holds, held_until))
+
+
+def _held(channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold], held_until: datetime | None) -> tuple[Any, ...]:
+    products, quantities = [hold.offer.product_id for hold in holds], [hold.quantity for hold in holds]
+    return channel.merchant_id, channel.channel, checkout_id, products, quantities, held_until
 
 
 async def _short_of(tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold]) -> list[Shortage]:
@@ -190,33 +218,34 @@ async def remote_holds(reader: Reader, channel: Channel, asked: Sequence[tuple[s
     return {row["product_id"]: row["held"] for row in rows}
 
 
-async def consume_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
-    """What was held becomes sold: reservation, level and journal in one statement."""
-    consumed: int = await tx.value(
-        """
-        WITH ended AS (
-            UPDATE reservations SET state = 'consumed', ended_at = clock_timestamp()
-             WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'held'
-            RETURNING channel, product_id, source, quantity
-        ), locked AS (
-            SELECT s.channel, s.product_id, e.quantity
-              FROM stock_levels s JOIN ended e USING (channel, product_id)
-             WHERE s.merchant_id = $1 AND e.source = 'own'
-             ORDER BY s.product_id FOR NO KEY UPDATE OF s
-        ), lowered AS (
-            UPDATE stock_levels s SET on_hand = s.on_hand - l.quantity, reserved = s.reserved - l.quantity
-              FROM locked l
-             WHERE s.merchant_id = $1 AND s.channel = l.channel AND s.product_id = l.product_id
-            RETURNING s.channel, s.product_id, l.quantity
-        ), noted AS (
-            INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
-            SELECT $1, channel, product_id, 'sold', $3, quantity, kassa_now() FROM lowered
-        )
-        SELECT count(*) FROM ended
-        """,
-        merchant_id, checkout_id, str(checkout_id),
-    )  # fmt: skip
-    return consumed
+_CONSUME = Write(
+    "stock_sold",
+    """
+    stock_ended AS (
+        UPDATE reservations SET state = 'consumed', ended_at = clock_timestamp()
+         WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'held'
+        RETURNING channel, product_id, source, quantity
+    ), stock_ending AS (
+        SELECT s.channel, s.product_id, e.quantity
+          FROM stock_levels s JOIN stock_ended e USING (channel, product_id)
+         WHERE s.merchant_id = $1 AND e.source = 'own'
+         ORDER BY s.product_id FOR NO KEY UPDATE OF s
+    ), stock_lowered AS (
+        UPDATE stock_levels s SET on_hand = s.on_hand - l.quantity, reserved = s.reserved - l.quantity
+          FROM stock_ending l
+         WHERE s.merchant_id = $1 AND s.channel = l.channel AND s.product_id = l.product_id
+        RETURNING s.channel, s.product_id, l.quantity
+    ), stock_sold AS (
+        INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
+        SELECT $1, channel, product_id, 'sold', $3, quantity, kassa_now() FROM stock_lowered
+        RETURNING 1)
+    """,
+)
+
+
+async def consume_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> None:
+    """What was held becomes sold, later: reservation, level and journal."""
+    await tx.later(_CONSUME, merchant_id, checkout_id, str(checkout_id))
 
 
 async def release_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
@@ -245,20 +274,37 @@ async def release_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
 
 
 async def return_sold(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
-    """What the checkout sold from own stock comes back, once: the journal's key forbids a second return."""
+    """What the checkout sold from own stock comes back, less what did before; never more than was sold, however often."""
+    return await _return(tx, merchant_id, checkout_id, str(checkout_id), None)
+
+
+async def return_up_to(tx: Tx, merchant_id: str, checkout_id: uuid.UUID, reference: str, pieces: Mapping[str, int]) -> int:
+    """So many pieces of each product are back then, with those that were before, and never more than were sold."""
+    return await _return(tx, merchant_id, checkout_id, f"{checkout_id}:{reference}", pieces)
+
+
+async def _return(tx: Tx, merchant_id: str, checkout_id: uuid.UUID, reference: str, pieces: Mapping[str, int] | None) -> int:
     returned: int = await tx.value(
         """
-        WITH sold AS (
-            SELECT channel, product_id, quantity FROM reservations
-             WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'consumed' AND source = 'own'
+        WITH wanted AS (
+            SELECT r.channel, r.product_id, least(coalesce(w.quantity, r.quantity), r.quantity) - r.returned AS quantity
+              FROM reservations r LEFT JOIN unnest($4::text[], $5::bigint[]) AS w (product_id, quantity) USING (product_id)
+             WHERE r.merchant_id = $1 AND r.checkout_id = $2 AND r.state = 'consumed' AND r.source = 'own'
+               AND ($4::text[] IS NULL OR w.quantity IS NOT NULL)
+               AND least(coalesce(w.quantity, r.quantity), r.quantity) > r.returned
+             ORDER BY r.product_id FOR NO KEY UPDATE OF r
         ), locked AS (
-            SELECT s.channel, s.product_id, sold.quantity
-              FROM stock_levels s JOIN sold USING (channel, product_id)
+            SELECT s.channel, s.product_id, w.quantity
+              FROM stock_levels s JOIN wanted w USING (channel, product_id)
              WHERE s.merchant_id = $1 ORDER BY s.product_id FOR NO KEY UPDATE OF s
+        ), counted AS (
+            UPDATE reservations r SET returned = r.returned + l.quantity
+              FROM locked l
+             WHERE r.merchant_id = $1 AND r.checkout_id = $2 AND r.product_id = l.product_id
+            RETURNING r.channel, r.product_id, l.quantity
         ), noted AS (
             INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
-            SELECT $1, channel, product_id, 'returned', $3, quantity, kassa_now() FROM locked
-            ON CONFLICT DO NOTHING
+            SELECT $1, channel, product_id, 'returned', $3, quantity, kassa_now() FROM counted
             RETURNING channel, product_id, quantity
         ), raised AS (
             UPDATE stock_levels s SET on_hand = s.on_hand + n.quantity
@@ -268,7 +314,8 @@ async def return_sold(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
         )
         SELECT count(*) FROM raised
         """,
-        merchant_id, checkout_id, str(checkout_id),
+        merchant_id, checkout_id, reference, list(pieces) if pieces is not None else None,
+        list(pieces.values()) if pieces is not None else None,
     )  # fmt: skip
     return returned
 

@@ -26,8 +26,8 @@ from kassa.kit.context import Context, request_id
 from kassa.kit.errors import KassaError
 from kassa.kit.ids import new_id
 from kassa.kit.money import major_text
-from kassa.payments import Card
-from kassa.payments.model import CardTrace
+from kassa.notices import Contact
+from kassa.payments.model import Card, CardTrace
 
 BUDGET_S = 10.0
 
@@ -75,16 +75,16 @@ async def _begin(ctx: Context, wish: ItemsWish, until: float) -> Held | Checkout
         shipping_address=wish.shipping_address,
         card=_trace(ctx, wish.card),
         email=wish.email,
+        contact=Contact(wish.buyer_id, wish.email, wish.name),
         key=wish.key,
         keeps_answer=True,
+        at=next(offer.at for offer in offers.values()),
     )
     try:
-        async with start.starting(ctx, purchase) as tx:
-            if wish.key is not None:
-                found = await once.claim(tx, ctx.keys, wish.key, str(purchase.checkout_id))
-                if found is not None:
-                    raise once.Claimed(found)
-            held = await start.begin(ctx, tx, purchase)
+        try:
+            held = await _start(ctx, wish, purchase)
+        except catalog.StockMoved:
+            held = await _start(ctx, wish, purchase, carefully=True)
     except start.Short as short:
         items = [
             {"product_id": each.product_id, "requested": each.requested, "available": each.available} for each in short.shortages
@@ -92,6 +92,14 @@ async def _begin(ctx: Context, wish: ItemsWish, until: float) -> Held | Checkout
         return await _refuse(ctx, wish, Refusal("Insufficient stock", "stock_insufficient", _few(items), items))
     held.card, held.until = wish.card, until
     return held
+
+
+async def _start(ctx: Context, wish: ItemsWish, purchase: start.Purchase, *, carefully: bool = False) -> Held:
+    """The first commit. In one statement as a rule; `carefully` asks under the locks what is short."""
+    async with start.starting(ctx, purchase) as tx:
+        if wish.key is not None:
+            await once.claim_later(tx, ctx.keys, wish.key, str(purchase.checkout_id))
+        return await start.begin(ctx, tx, purchase, carefully=carefully)
 
 
 def _refusal(ctx: Context, wish: ItemsWish, offers: Mapping[str, Offer]) -> Refusal | None:
@@ -144,7 +152,7 @@ async def _refuse(ctx: Context, wish: ItemsWish, refusal: Refusal) -> CheckoutVi
             found = await once.claim(tx, ctx.keys, wish.key, str(new.checkout_id))
             if found is not None:
                 raise once.Claimed(found)
-        view = view_of(await store.insert(tx, new, ()), None, [])
+        view = view_of(await store.insert(tx, new, (), await tx.now()), None, [])
         if wish.key is not None:
             await once.answer(tx, ctx.keys, wish.key, *ctx.port(Replies).checkout(view))
     return view

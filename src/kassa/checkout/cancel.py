@@ -48,7 +48,7 @@ async def _after_completion(ctx: Context, tx: Tx, held: Held, note: str | None) 
 
 async def _owe(ctx: Context, tx: Tx, held: Held) -> None:
     key = held.key("refund")
-    held.payment, refund = await payments.begin_refund(tx, held.payment, provider_key=key, owed=True, reason="order cancelled")
+    held.payment, refund = await payments.begin_refund(tx, held.payment, owed=True, reason="order cancelled", provider_key=key)
     provider = ctx.port(Providers).of(held.payment)
     if provider.local and held.payment.provider != CASH:
         await payments.conclude_refund(tx, held.payment, refund, await provider.refund(held.payment, refund))

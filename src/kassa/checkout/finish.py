@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kassa import catalog, orders, payments
 from kassa.checkout import store
 from kassa.checkout.held import Held, keep_answer
-from kassa.checkout.journal import advance
+from kassa.checkout.journal import complete
 from kassa.checkout.model import ORDER
 from kassa.events import Event, record
 from kassa.kit.context import Context
@@ -23,15 +23,15 @@ async def finish(ctx: Context, tx: Tx, held: Held, notes: Sequence[store.Note], 
     `verdict` is the provider's yes when it has not been settled yet.
     """
     over = store.OVER if held.leads else store.Next(None, "keep")
-    await advance(tx, held, "completed", over, [*notes, store.Note(ORDER, "done")])
-    external = held.view().order_ref
+    await complete(tx, held, over, [*notes, store.Note(ORDER, "done")])
+    external = held.order_ref()
     external_id = external if external != str(held.order.order_id) else None
     if held.checkout.method == CASH:
-        held.order = await orders.move(tx, held.order, "processing", external_id=external_id)
+        held.order = await orders.move_later(tx, held.order, "processing", external_id=external_id)
     else:
-        held.order = await orders.move(tx, held.order, "paid", payment_status="paid", external_id=external_id)
+        held.order = await orders.move_later(tx, held.order, "paid", payment_status="paid", external_id=external_id)
     if verdict is not None:
-        held.payment = (await payments.settle(tx, held.payment, verdict)).payment
+        held.payment = await payments.settle_later(tx, held.payment, verdict)
     await catalog.consume(tx, held.checkout.merchant_id, held.checkout.checkout_id)
     announce(tx, held, "checkout.completed")
     await keep_answer(ctx, tx, held)

@@ -6,6 +6,7 @@ The row with its lease, its journal, order and payment, and, for the length of o
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +29,10 @@ from kassa.checkout.wishes import Replies
 from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import Reader, Tx
+from kassa.payments.model import Card
+
+MOVED = (store.Overtaken, orders.OrderMoved, payments.PaymentMoved)
+"""Somebody was first with a row that a transaction wanted to move: look again."""
 
 
 @dataclass(slots=True)
@@ -43,7 +48,7 @@ class Held:
     order: orders.Order
     payment: payments.Payment
     steps: dict[str, Step] = field(default_factory=dict)
-    card: payments.Card | None = None
+    card: Card | None = None
     until: float = 0.0
     fresh: str | None = None
     leads: bool = True
@@ -99,6 +104,19 @@ class Held:
         """The leader goes on at once; if it dies, the checkout is due when the lease is over."""
         return store.Next(0, "renew" if self.leads else "keep")
 
+    def restore_if_undone(self, tx: Tx) -> None:
+        """Be again what was read, if `tx` fails after it has changed this in memory."""
+        was = self.checkout, self.order, self.payment, self.steps, self.fresh, self.leased_at
+
+        def restore() -> None:
+            self.checkout, self.order, self.payment, self.steps, self.fresh, self.leased_at = was
+
+        tx.if_undone(id(self), restore)
+
+    def order_ref(self) -> str | None:
+        """What callers know the order by: a neighbour's name for it, else its own id."""
+        return _order_ref(self.checkout, self.steps.values())
+
     def view(self) -> CheckoutView:
         """What a caller may see."""
         return view_of(self.checkout, self.payment, list(self.steps.values()))
@@ -106,13 +124,12 @@ class Held:
 
 def view_of(checkout: Checkout, payment: payments.Payment | None, steps: list[Step]) -> CheckoutView:
     """What a caller may see of a checkout; a neighbour's ids where it has named them."""
-    named = next((step.ref for step in steps if step.step == ORDER_SERVICE and step.ref), None)
     return CheckoutView(
         checkout_id=checkout.checkout_id,
         buyer_id=checkout.buyer_id,
         surface=checkout.surface,
         status=shown_status(checkout),
-        order_ref=named or (str(checkout.order_id) if checkout.order_id else None),
+        order_ref=_order_ref(checkout, steps),
         payment_ref=(payment.provider_ref or str(payment.payment_id)) if payment else None,
         total_minor=checkout.total_minor,
         currency=checkout.currency,
@@ -124,10 +141,17 @@ def view_of(checkout: Checkout, payment: payments.Payment | None, steps: list[St
     )
 
 
+def _order_ref(checkout: Checkout, steps: Iterable[Step]) -> str | None:
+    named = next((step.ref for step in steps if step.step == ORDER_SERVICE and step.ref), None)
+    return named or (str(checkout.order_id) if checkout.order_id else None)
+
+
 def _shown(steps: list[Step]) -> list[Step]:
     """The journal as contracts show it: where an order service made the order, that is the step `order`."""
     elsewhere = any(step.step == ORDER_SERVICE for step in steps)
-    return [replace(step, step=shown_step(step.step)) for step in steps if not (elsewhere and step.step == ORDER)]
+    if not elsewhere:
+        return steps
+    return [replace(step, step=shown_step(step.step)) for step in steps if step.step != ORDER]
 
 
 async def load(reader: Reader, checkout: Checkout, *, lease_s: float = 8.0, leads: bool = True) -> Held:

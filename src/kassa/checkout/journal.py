@@ -28,18 +28,36 @@ async def advance(
     Raises `Overtaken` when somebody was first. `undo_stock` notes the own hold as undone if there is one.
     """
     check_move(held.checkout.status, status)
-    written = [note for note in notes if note.step in held.checkout.acts]
+    held.restore_if_undone(tx)
+    written = _wanted(held, notes)
     if undo_stock and held.status_of(STOCK) == "done":
         written.append(store.Note(STOCK, "undone"))
     before, before_status = time.monotonic(), held.checkout.status
-    held.checkout = await store.advance(
-        tx, held.checkout, status, when, written, lease_s=held.lease_s, refusal=refusal, tries=tries
-    )
+    move = store.Move(status, when, written, held.lease_s, refusal, tries)
+    held.checkout = await store.advance(tx, held.checkout, move)
     if before_status == "parked" != status:
         await store.close_cases(tx, held.checkout, f"became {status}")
     if when.lease == "renew":
         held.leased_at = before
     held.steps = _noted(held.steps, written, held.checkout)
+
+
+async def complete(tx: Tx, held: Held, when: store.Next, notes: Sequence[store.Note]) -> None:
+    """Move `held` to `completed` together with what else the transaction leaves for later; times stay as they were read.
+
+    `Overtaken` is raised when that is sent and somebody was first. `held` is then as it was before.
+    """
+    check_move(held.checkout.status, "completed")
+    held.restore_if_undone(tx)
+    written, was_parked = _wanted(held, notes), held.checkout.status == "parked"
+    held.checkout = await store.complete_later(tx, held.checkout, store.Move("completed", when, written, held.lease_s))
+    if was_parked:
+        await store.close_cases(tx, held.checkout, "became completed")
+    held.steps = _noted(held.steps, written, held.checkout)
+
+
+def _wanted(held: Held, notes: Sequence[store.Note]) -> list[store.Note]:
+    return [note for note in notes if note.step in held.checkout.acts]
 
 
 def _noted(steps: Mapping[str, Step], notes: Sequence[store.Note], checkout: Checkout) -> dict[str, Step]:

@@ -12,10 +12,10 @@ from kassa import orders
 from kassa.checkout import store
 from kassa.checkout.answers import repeat
 from kassa.checkout.cancel import cancel
-from kassa.checkout.held import load
+from kassa.checkout.held import MOVED, load
+from kassa.checkout.refunds import send_refund
 from kassa.checkout.rules import CASH
 from kassa.checkout.saga import drive
-from kassa.checkout.sweep import send_refund
 from kassa.checkout.wishes import MoveWish, Placed, RenderOrder, Replayed
 from kassa.kit import once
 from kassa.kit.context import Context
@@ -41,7 +41,7 @@ async def move_order(ctx: Context, wish: MoveWish, render: RenderOrder) -> Place
     for _ in range(_LOOKS):
         try:
             placed = await _try(ctx, wish, render)
-        except (store.Overtaken, orders.OrderMoved):
+        except MOVED:
             continue
         except once.Claimed:
             assert wish.key is not None

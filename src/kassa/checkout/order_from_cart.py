@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from kassa import carts, catalog, orders
+from kassa import carts, catalog, notices, orders
 from kassa.catalog import Offer
 from kassa.checkout import start, store
 from kassa.checkout.answers import repeat
@@ -20,6 +20,7 @@ from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.errors import Busy, Conflict, KassaError, Refused
 from kassa.kit.money import Money
+from kassa.notices import Contact
 
 LINK_WAIT_S = 3.0
 _LOOKS = 8
@@ -103,11 +104,12 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         lines=lines,
         shipping_address=wish.shipping_address,
         card=wish.card,
-        email=None,
+        contact=_contact(wish),
         cart_id=cart.cart_id,
         cart_version=cart.version,
         asked=wish.asked[0],
         key=wish.key,
+        at=lines[0][0].at,
     )
     return await _place(ctx, wish, cart, purchase, render)
 
@@ -137,9 +139,15 @@ async def _place(
             raise CartMoved from None
         return first
     leading = ctx.background.spawn(drive(ctx, held), name=f"checkout {purchase.checkout_id}")
+    if wish.token is not None:
+        notices.learn(ctx, placed.order.merchant_id, placed.order.order_id, _contact(wish), wish.token)
     if waits_for_link:
         return await _with_link(ctx, wish, placed, leading, render)
     return placed
+
+
+def _contact(wish: CartWish) -> Contact:
+    return Contact(wish.buyer_id, wish.email, wish.name)
 
 
 async def _with_link(ctx: Context, wish: CartWish, placed: Placed, leading: asyncio.Task[object], render: RenderOrder) -> Placed:

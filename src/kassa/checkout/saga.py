@@ -12,13 +12,13 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from kassa import orders, payments
+from kassa import payments
 from kassa.checkout import store
 from kassa.checkout.finish import CASH, cancel_order, finish
-from kassa.checkout.held import Held, load, look_again, seconds_until
+from kassa.checkout.held import MOVED, Held, load, look_again, seconds_until
 from kassa.checkout.journal import advance
 from kassa.checkout.model import ORDER_SERVICE, PAYMENT, TAKE, Checkout, Refusal
-from kassa.checkout.settle import conclude, release_stock, return_lines_to_cart
+from kassa.checkout.settle import conclude, release_stock, return_lines_to_cart, wait_for_link
 from kassa.checkout.steps import Neighbours, Outcome, act_of
 from kassa.checkout.undo import undo_next
 from kassa.kit.context import Context, request_id
@@ -40,7 +40,7 @@ async def drive(ctx: Context, held: Held) -> Held:
     while True:
         try:
             goes_on = await _step(ctx, held)
-        except (store.Overtaken, orders.OrderMoved):
+        except MOVED:
             goes_on = await look_again(ctx.db, held)
         if not goes_on:
             return held
@@ -100,12 +100,14 @@ async def _conclude(ctx: Context, held: Held, verdict: Verdict) -> bool:
     while True:
         try:
             await conclude(ctx, held, verdict)
-        except (store.Overtaken, orders.OrderMoved):
+        except MOVED:
             if not await look_again(ctx.db, held):
                 return False
             continue
         if held.checkout.is_over and held.payment.next_ask_at is None:
             return False
+        if verdict.kind == "unknown" and held.payment.status == "opened":  # there is no link yet: it is asked for at its time
+            return await _sleep(ctx, held, wait_for_link(held.checkout.tries - 1))
         return held.checkout.status != "parked"
 
 
@@ -140,7 +142,7 @@ async def _forward(ctx: Context, held: Held) -> bool:
     while True:
         try:
             return await _note(ctx, held, act, outcome, fresh=fresh)
-        except (store.Overtaken, orders.OrderMoved):
+        except MOVED:
             # Cancelled meanwhile: what the neighbour did is noted all the same, so that it is undone.
             if not await look_again(ctx.db, held):
                 return False

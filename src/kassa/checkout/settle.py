@@ -6,6 +6,8 @@ checkout and locks it; if somebody was first, `Overtaken` makes the bringer look
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from kassa import carts, catalog, orders, payments
 from kassa.checkout import store
 from kassa.checkout.finish import close_undone, finish
@@ -21,8 +23,15 @@ LINK_MINUTELY_S = 60
 TOO_LATE = Refusal("Payment processing failed", "payment_too_late", "The payment came after the stock had been released.")
 
 
-async def conclude(ctx: Context, held: Held, verdict: Verdict) -> None:
-    """Apply `verdict` to the payment and everything that follows from it, and refresh `held`.
+def wait_for_link(asked: int) -> float:
+    """Seconds before a link is asked for again that was asked for in vain `asked` times before the last one."""
+    return LINK_AGAIN_S[asked] if asked < len(LINK_AGAIN_S) else LINK_MINUTELY_S
+
+
+async def conclude(ctx: Context, held: Held, verdict: Verdict, note: Callable[[Tx], Awaitable[None]] | None = None) -> bool:
+    """Apply `verdict` to the payment and everything that follows from it, and refresh `held`; whether the payment moved by it.
+
+    `note` adds to the transaction, if it did.
 
     Raises `Overtaken` when the checkout has moved since it was read; nothing is written then.
     """
@@ -36,6 +45,10 @@ async def conclude(ctx: Context, held: Held, verdict: Verdict) -> None:
                 await _after_giving_up(tx, held, verdict)
             case _:
                 held.payment = (await payments.settle(tx, held.payment, verdict)).payment
+        moved = payments.has_moved(tx, held.payment.payment_id)
+        if note is not None and moved:
+            await note(tx)
+    return moved
 
 
 async def _while_paying(ctx: Context, tx: Tx, held: Held, verdict: Verdict) -> None:
@@ -51,8 +64,7 @@ async def _while_paying(ctx: Context, tx: Tx, held: Held, verdict: Verdict) -> N
         case "unknown" if held.checkout.method.startswith("link:") and held.payment.status == "opened":
             # Asking for a link moves no money: it is asked for again, with the same payment id, until the deadline.
             tries = held.checkout.tries
-            wait = LINK_AGAIN_S[tries] if tries < len(LINK_AGAIN_S) else LINK_MINUTELY_S
-            await advance(tx, held, held.checkout.status, held.when(wait), tries=tries + 1)
+            await advance(tx, held, held.checkout.status, held.when(wait_for_link(tries)), tries=tries + 1)
         case "unknown":
             held_for = held.when(verdict.ask_in_s or 0)
             await advance(tx, held, held.checkout.status, held_for, [store.Note(PAYMENT, "unknown")])

@@ -10,10 +10,10 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from kassa import catalog, orders, payments
+from kassa import catalog, notices, orders, payments
 from kassa.catalog import Channel, Hold, Offer, Shortage
 from kassa.checkout import store
 from kassa.checkout.finish import announce
@@ -26,6 +26,7 @@ from kassa.kit.database import CommitUnknown, DatabaseAway, Tx
 from kassa.kit.errors import Refused
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
+from kassa.notices import Contact
 from kassa.payments import Opening, Providers
 from kassa.payments.model import CardTrace
 
@@ -59,11 +60,14 @@ class Purchase:
     order_id: uuid.UUID = field(default_factory=new_id)
     payment_id: uuid.UUID = field(default_factory=new_id)
     email: str | None = None
+    contact: Contact | None = None
     cart_id: uuid.UUID | None = None
     cart_version: int | None = None
     asked: bytes | None = None
     key: once.Key | None = None
     keeps_answer: bool = False
+    at: datetime | None = None
+    """The moment of the one clock in which the prices were read, where that was here: the purchase begins then."""
 
     @property
     def total(self) -> Money:
@@ -71,16 +75,23 @@ class Purchase:
         return Money(sum(offer.price.minor * quantity for offer, quantity in self.lines), self.channel.currency)
 
 
-async def begin(ctx: Context, tx: Tx, purchase: Purchase) -> Held:
-    """Write the whole beginning in the caller's transaction. Raises `Short`; the caller's transaction then rolls back."""
+async def begin(ctx: Context, tx: Tx, purchase: Purchase, *, carefully: bool = True) -> Held:
+    """Write the whole beginning in the caller's transaction. Raises `Short`; the caller's transaction then rolls back.
+
+    When not `carefully`, the hold on own stock travels with the rest, and `StockMoved` instead of `Short` is raised at the end.
+    """
     rules, cash = ctx.port(Rules), purchase.provider == CASH
+    at = purchase.at or await tx.now()
     acts = rules.acts(purchase.surface, [offer.product_id for offer, _ in purchase.lines], pays_first=not cash)
-    checkout = await store.insert(tx, _checkout(purchase, acts, ctx.lease_s, cash=cash), _notes(acts, cash=cash))
-    order = await orders.place(tx, _placement(purchase))
-    payment = await payments.open_payment(tx, _opening(ctx, purchase, cash=cash))
+    checkout = await store.insert(tx, _checkout(purchase, acts, ctx.lease_s, cash=cash), _notes(acts, cash=cash), at)
+    order = await orders.place(tx, _placement(purchase, at))
+    if purchase.contact is not None:
+        await notices.address(tx, ctx.keys, order.merchant_id, order.order_id, order.payment_id, purchase.contact)
+    payment = await payments.open_payment(tx, _opening(ctx, purchase, at, cash=cash))
     if STOCK in acts:
         holds = [Hold(offer, quantity) for offer, quantity in purchase.lines]
-        short = await catalog.reserve(tx, purchase.channel, purchase.checkout_id, holds, checkout.deadline)
+        reserve = catalog.reserve if carefully else catalog.reserve_later
+        short = await reserve(tx, purchase.channel, purchase.checkout_id, holds, checkout.deadline)
         if short:
             raise Short(short)
     held = Held(checkout, order, payment, _steps(acts, checkout), fresh=None if cash else PAYMENT, lease_s=ctx.lease_s)
@@ -145,7 +156,7 @@ def _steps(acts: list[str], checkout: Checkout) -> dict[str, Step]:
     return {act: Step(act, place, status[act], None, 1, at, 0, None, at, at) for place, act in enumerate(acts) if act in status}
 
 
-def _placement(purchase: Purchase) -> orders.Placement:
+def _placement(purchase: Purchase, at: datetime) -> orders.Placement:
     lines = [
         orders.Line(offer.product_id, offer.name, offer.price.minor, quantity, offer.price.minor * quantity, offer.image)
         for offer, quantity in purchase.lines
@@ -162,10 +173,11 @@ def _placement(purchase: Purchase) -> orders.Placement:
         lines=lines,
         shipping_address=purchase.shipping_address,
         delivery=timedelta(days=purchase.channel.delivery_days),
+        at=at,
     )
 
 
-def _opening(ctx: Context, purchase: Purchase, *, cash: bool) -> Opening:
+def _opening(ctx: Context, purchase: Purchase, at: datetime, *, cash: bool) -> Opening:
     provider = ctx.port(Providers).by_name[purchase.provider]
     return Opening(
         merchant_id=purchase.channel.merchant_id,
@@ -180,4 +192,6 @@ def _opening(ctx: Context, purchase: Purchase, *, cash: bool) -> Opening:
         card=purchase.card,
         sending=not provider.local and not provider.begins_again,
         expires_in=None if cash else HOLD,
+        routed_to=purchase.method.partition(":")[2] or None,
+        at=at,
     )

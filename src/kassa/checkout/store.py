@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
+from kassa import cases
 from kassa.checkout.model import Checkout, Refusal, Step
 from kassa.kit.database import Database, Reader, Row, Tx
 from kassa.kit.errors import Conflict
-from kassa.kit.ids import new_id
+from kassa.kit.writes import Write
 
 _COLUMNS = """merchant_id, checkout_id, channel, surface, buyer_id, status, method, acts, cart_id, cart_version, order_id,
     payment_id, currency, total_minor, customer_email, request_id, error, error_code, error_message, error_items, deadline,
@@ -77,102 +78,129 @@ class Next:
 OVER = Next(None, "release")
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a checkout goes, when it is looked at again, and the lines of its journal that go with it."""
+
+    status: str
+    when: Next
+    notes: Sequence[Note] = ()
+    lease_s: float = 0
+    refusal: Refusal | None = None
+    tries: int = 0
+
+
 def _checkout(row: Row) -> Checkout:
     return Checkout(**dict(row.items()))
 
 
-async def insert(tx: Tx, new: NewCheckout, notes: Sequence[Note]) -> Checkout:
-    """Write a new checkout with its first journal lines, leased by its maker unless it is over already."""
+_INSERT = Write(
+    "checkout_begun",
+    """
+    checkout_begun AS (
+        INSERT INTO checkouts (merchant_id, checkout_id, channel, surface, buyer_id, status, method, acts, cart_id,
+                               cart_version, asked, order_id, payment_id, currency, total_minor, customer_email,
+                               request_id, idempotency, deadline, error, error_code, error_message, error_items,
+                               next_at, lease_until, lease_version, created_at, updated_at, ended_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+                CASE WHEN $6 <> 'undone' THEN kassa_now() END,
+                CASE WHEN $6 <> 'undone' THEN now() + make_interval(secs => $24) END,
+                1, $25, $25, CASE WHEN $6 = 'undone' THEN kassa_now() END)
+        RETURNING 1
+    ), checkout_noted AS (
+        INSERT INTO checkout_steps (merchant_id, checkout_id, step, position, status, sends, first_sent_at, began_at,
+                                    updated_at)
+        SELECT $1, $2, n.step, n.position, n.status, n.sends, CASE WHEN n.sends > 0 THEN $25 END, $25, $25
+          FROM unnest($26::text[], $27::text[], $28::int[], $29::int[]) AS n (step, status, sends, position))
+    """,
+)
+
+
+async def insert(tx: Tx, new: NewCheckout, notes: Sequence[Note], at: datetime) -> Checkout:
+    """Write a new checkout with its first journal lines, later, leased by its maker unless it is over already."""
     refusal = new.refusal
-    row = await tx.row(
-        f"""
-        WITH made AS (
-            INSERT INTO checkouts (merchant_id, checkout_id, channel, surface, buyer_id, status, method, acts, cart_id,
-                                   cart_version, asked, order_id, payment_id, currency, total_minor, customer_email,
-                                   request_id, idempotency, deadline, error, error_code, error_message, error_items,
-                                   next_at, lease_until, lease_version, created_at, updated_at, ended_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                    kassa_now() + $19::interval, $20, $21, $22, $23,
-                    CASE WHEN $6 <> 'undone' THEN kassa_now() END,
-                    CASE WHEN $6 <> 'undone' THEN now() + make_interval(secs => $24) END,
-                    1, kassa_now(), kassa_now(), CASE WHEN $6 = 'undone' THEN kassa_now() END)
-            RETURNING {_COLUMNS}
-        ), noted AS (
-            INSERT INTO checkout_steps (merchant_id, checkout_id, step, position, status, sends, first_sent_at, began_at,
-                                        updated_at)
-            SELECT $1, $2, n.step, n.position, n.status, n.sends, CASE WHEN n.sends > 0 THEN kassa_now() END, kassa_now(),
-                   kassa_now()
-              FROM unnest($25::text[], $26::text[], $27::int[], $28::int[]) AS n (step, status, sends, position)
-        )
-        SELECT * FROM made
-        """,
-        new.merchant_id, new.checkout_id, new.channel, new.surface, new.buyer_id, new.status, new.method, list(new.acts),
+    deadline = at + new.hold if new.hold is not None else None
+    acts = list(new.acts)
+    error = (refusal.error, refusal.code, refusal.message, refusal.items) if refusal else (None, None, None, None)
+    await tx.later(
+        _INSERT,
+        new.merchant_id, new.checkout_id, new.channel, new.surface, new.buyer_id, new.status, new.method, acts,
         new.cart_id, new.cart_version, new.asked, new.order_id, new.payment_id, new.currency, new.total_minor,
-        new.customer_email, new.request_id, new.idempotency, new.hold,
-        refusal.error if refusal else None, refusal.code if refusal else None, refusal.message if refusal else None,
-        refusal.items if refusal else None, new.lease_s,
+        new.customer_email, new.request_id, new.idempotency, deadline, *error, new.lease_s, at,
         [note.step for note in notes], [note.status for note in notes], [int(note.sent) for note in notes],
-        [list(new.acts).index(note.step) for note in notes],
+        [acts.index(note.step) for note in notes],
     )  # fmt: skip
-    assert row is not None
-    return _checkout(row)
+    return Checkout(
+        merchant_id=new.merchant_id, checkout_id=new.checkout_id, channel=new.channel, surface=new.surface,
+        buyer_id=new.buyer_id, status=new.status, method=new.method, acts=acts, cart_id=new.cart_id,
+        cart_version=new.cart_version, order_id=new.order_id, payment_id=new.payment_id, currency=new.currency,
+        total_minor=new.total_minor, customer_email=new.customer_email, request_id=new.request_id, error=error[0],
+        error_code=error[1], error_message=error[2], error_items=error[3], deadline=deadline, tries=0, lease_version=1,
+        idempotency=new.idempotency, created_at=at, updated_at=at, read_at=at,
+    )  # fmt: skip
 
 
-async def advance(
-    tx: Tx,
-    checkout: Checkout,
-    status: str,
-    when: Next,
-    notes: Sequence[Note] = (),
-    *,
-    lease_s: float = 0,
-    refusal: Refusal | None = None,
-    tries: int = 0,
-) -> Checkout:
+_MOVE = Write(
+    "checkout_moved",
+    """
+    checkout_moved AS (
+        UPDATE checkouts SET
+               status = $5,
+               next_at = kassa_now() + make_interval(secs => $6::float8),
+               lease_until = CASE $7 WHEN 'keep' THEN lease_until
+                                     WHEN 'renew' THEN now() + make_interval(secs => $8) END,
+               error = coalesce(error, $9), error_code = coalesce(error_code, $10),
+               error_message = coalesce(error_message, $11), error_items = coalesce(error_items, $12),
+               tries = $13,
+               ended_at = CASE WHEN $5 IN ('completed', 'undone') THEN coalesce(ended_at, kassa_now()) END,
+               updated_at = kassa_now()
+         WHERE merchant_id = $1 AND checkout_id = $2 AND status = $3 AND lease_version = $4
+        RETURNING *
+    ), checkout_noted AS (
+        INSERT INTO checkout_steps AS s (merchant_id, checkout_id, step, position, status, ref, sends, first_sent_at,
+                                         undos, undo_since, began_at, updated_at)
+        SELECT $1, $2, n.step, n.position, n.status, n.ref, n.sends, CASE WHEN n.sends > 0 THEN kassa_now() END,
+               n.undos, CASE WHEN n.undos > 0 THEN kassa_now() END, kassa_now(), kassa_now()
+          FROM checkout_moved, unnest($14::text[], $15::text[], $16::text[], $17::int[], $18::int[], $19::int[])
+            AS n (step, status, ref, sends, undos, position)
+        ON CONFLICT (merchant_id, checkout_id, step) DO UPDATE
+           SET status = excluded.status, ref = coalesce(excluded.ref, s.ref), sends = s.sends + excluded.sends,
+               first_sent_at = coalesce(s.first_sent_at, excluded.first_sent_at), undos = s.undos + excluded.undos,
+               undo_since = coalesce(s.undo_since, excluded.undo_since), updated_at = excluded.updated_at)
+    """,
+    expects="1",
+    unmet=Overtaken,
+)
+_MOVE_NOW = _MOVE.selecting(_COLUMNS)
+
+
+async def advance(tx: Tx, checkout: Checkout, move: Move) -> Checkout:
     """Move a checkout from the status and lease it was read with, and write the journal, in one statement.
 
     It is the first statement of each transaction of the saga: it locks the row, fences off a worker that slept past its
     lease, and raises `Overtaken` when somebody was first.
     """
-    acts = list(checkout.acts)
-    row = await tx.row(
-        f"""
-        WITH moved AS (
-            UPDATE checkouts SET
-                   status = $5,
-                   next_at = kassa_now() + make_interval(secs => $6::float8),
-                   lease_until = CASE $7 WHEN 'keep' THEN lease_until
-                                         WHEN 'renew' THEN now() + make_interval(secs => $8) END,
-                   error = coalesce(error, $9), error_code = coalesce(error_code, $10),
-                   error_message = coalesce(error_message, $11), error_items = coalesce(error_items, $12),
-                   tries = $13,
-                   ended_at = CASE WHEN $5 IN ('completed', 'undone') THEN coalesce(ended_at, kassa_now()) END,
-                   updated_at = kassa_now()
-             WHERE merchant_id = $1 AND checkout_id = $2 AND status = $3 AND lease_version = $4
-            RETURNING {_COLUMNS}
-        ), noted AS (
-            INSERT INTO checkout_steps AS s (merchant_id, checkout_id, step, position, status, ref, sends, first_sent_at,
-                                             undos, undo_since, began_at, updated_at)
-            SELECT $1, $2, n.step, n.position, n.status, n.ref, n.sends, CASE WHEN n.sends > 0 THEN kassa_now() END,
-                   n.undos, CASE WHEN n.undos > 0 THEN kassa_now() END, kassa_now(), kassa_now()
-              FROM moved, unnest($14::text[], $15::text[], $16::text[], $17::int[], $18::int[], $19::int[])
-                AS n (step, status, ref, sends, undos, position)
-            ON CONFLICT (merchant_id, checkout_id, step) DO UPDATE
-               SET status = excluded.status, ref = coalesce(excluded.ref, s.ref), sends = s.sends + excluded.sends,
-                   first_sent_at = coalesce(s.first_sent_at, excluded.first_sent_at), undos = s.undos + excluded.undos,
-                   undo_since = coalesce(s.undo_since, excluded.undo_since), updated_at = excluded.updated_at
-        )
-        SELECT * FROM moved
-        """,
-        checkout.merchant_id, checkout.checkout_id, checkout.status, checkout.lease_version, status, when.in_s, when.lease,
-        lease_s, refusal.error if refusal else None, refusal.code if refusal else None,
-        refusal.message if refusal else None, refusal.items if refusal else None, tries,
-        [note.step for note in notes], [note.status for note in notes], [note.ref for note in notes],
-        [int(note.sent) for note in notes], [int(note.undo) for note in notes], [acts.index(note.step) for note in notes],
-    )  # fmt: skip
+    row = await tx.row(_MOVE_NOW, *_moved(checkout, move))
     if row is None:
         raise Overtaken
     return _checkout(row)
+
+
+async def complete_later(tx: Tx, checkout: Checkout, move: Move) -> Checkout:
+    """The same for a move that ends the checkout, later: the row as it is then, but for its times. `Overtaken` comes then too."""
+    await tx.later(_MOVE, *_moved(checkout, move))
+    return replace(checkout, status=move.status, tries=move.tries)
+
+
+def _moved(checkout: Checkout, move: Move) -> tuple[Any, ...]:
+    acts, notes, when, refusal = list(checkout.acts), move.notes, move.when, move.refusal
+    error = (refusal.error, refusal.code, refusal.message, refusal.items) if refusal else (None, None, None, None)
+    return (
+        checkout.merchant_id, checkout.checkout_id, checkout.status, checkout.lease_version, move.status, when.in_s,
+        when.lease, move.lease_s, *error, move.tries,
+        [note.step for note in notes], [note.status for note in notes], [note.ref for note in notes],
+        [int(note.sent) for note in notes], [int(note.undo) for note in notes], [acts.index(note.step) for note in notes],
+    )  # fmt: skip
 
 
 async def find(reader: Reader, merchant_id: str, checkout_id: uuid.UUID) -> Checkout | None:
@@ -181,6 +209,12 @@ async def find(reader: Reader, merchant_id: str, checkout_id: uuid.UUID) -> Chec
         f"SELECT {_COLUMNS} FROM checkouts WHERE merchant_id = $1 AND checkout_id = $2", merchant_id, checkout_id
     )
     return _checkout(row) if row else None
+
+
+async def merchant_of(reader: Reader, checkout_id: uuid.UUID) -> str | None:
+    """Whose checkout this is: a plain read across merchants; whatever follows names the merchant."""
+    found: str | None = await reader.value("SELECT merchant_id FROM checkouts WHERE checkout_id = $1", checkout_id)
+    return found
 
 
 async def lock(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> Checkout | None:
@@ -301,21 +335,14 @@ async def let_go(db: Database, checkout: Checkout) -> None:
 async def open_case(
     reader: Reader, checkout: Checkout, kind: str, act: str, last_answer: str | None, amount_minor: int | None
 ) -> None:
-    """List something for a person, once while it is open."""
-    await reader.execute(
-        """
-        INSERT INTO cases (merchant_id, case_id, kind, subject, act, amount_minor, currency, last_answer, opened_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, kassa_now())
-        ON CONFLICT (merchant_id, kind, subject, act) WHERE closed_at IS NULL DO UPDATE SET last_answer = excluded.last_answer
-        """,
-        checkout.merchant_id, new_id(), kind, f"checkout:{checkout.checkout_id}", act, amount_minor, checkout.currency,
-        last_answer,
+    """List something about a checkout for a person, once while it is open."""
+    subject = f"checkout:{checkout.checkout_id}"
+    await cases.open_case(
+        reader, checkout.merchant_id, kind, subject, act=act, last_answer=last_answer, amount_minor=amount_minor,
+        currency=checkout.currency,
     )  # fmt: skip
 
 
 async def close_cases(tx: Tx, checkout: Checkout, decision: str) -> None:
     """Close what is open about a checkout, with the decision that closed it."""
-    await tx.execute(
-        "UPDATE cases SET closed_at = kassa_now(), decision = $3 WHERE merchant_id = $1 AND subject = $2 AND closed_at IS NULL",
-        checkout.merchant_id, f"checkout:{checkout.checkout_id}", decision,
-    )  # fmt: skip
+    await cases.close_cases(tx, checkout.merchant_id, f"checkout:{checkout.checkout_id}", decision)

@@ -10,9 +10,10 @@ import logging
 import uuid
 from collections import defaultdict
 
-from kassa import orders, payments
+from kassa import payments
 from kassa.checkout import store
-from kassa.checkout.model import PAYMENT, Checkout
+from kassa.checkout.model import Checkout
+from kassa.checkout.refunds import send_refund
 from kassa.checkout.saga import resume
 from kassa.kit.context import Context
 
@@ -46,15 +47,3 @@ async def sweep_refunds(ctx: Context) -> int:
         if isinstance(result, Exception) and not isinstance(result, payments.RefundTaken):
             log.warning("a refund could not be sent: %s", type(result).__name__)
     return sum(not isinstance(result, BaseException) for result in results)
-
-
-async def send_refund(ctx: Context, refund: payments.Refund) -> payments.Refund:
-    """Send one refund; where it needs a person, list it for one. Raises `RefundTaken` when somebody else sends it."""
-    sent = await payments.send_refund(ctx, refund)
-    if sent.status == "parked" and refund.status != "parked":
-        payment = await payments.find(ctx.db, sent.merchant_id, sent.payment_id)
-        order = await orders.find(ctx.db, sent.merchant_id, uuid.UUID(payment.ref)) if payment else None
-        checkout = await store.find(ctx.db, sent.merchant_id, order.checkout_id) if order else None
-        if checkout is not None:
-            await store.open_case(ctx.db, checkout, "refund_parked", PAYMENT, sent.message, sent.amount_minor)
-    return sent

@@ -16,6 +16,7 @@ from kassa.checkout.finish import close_undone
 from kassa.checkout.held import Held, keep_answer, look_again, seconds_until
 from kassa.checkout.journal import advance
 from kassa.checkout.model import PAYMENT, Step
+from kassa.checkout.refunds import note_refund, send_refund
 from kassa.checkout.steps import Neighbours, Outcome, act_of
 from kassa.kit.context import Context
 from kassa.payments import Providers
@@ -89,7 +90,7 @@ async def _give_money_back(ctx: Context, held: Held, keep_lease: KeepLease) -> f
         return None
     if refund.status in {"pending", "parked"} and refund.next_at is not None and refund.next_at <= refund.read_at:
         try:
-            refund = await keep_lease(ctx, held, payments.send_refund(ctx, refund))
+            refund = await keep_lease(ctx, held, send_refund(ctx, refund))
         except payments.RefundTaken:
             return 1.0
         await _refresh_payment(ctx, held)
@@ -109,10 +110,10 @@ async def _begin_refund(ctx: Context, held: Held, key: str) -> None:
         await advance(tx, held, held.checkout.status, held.go_on(), [store.Note(PAYMENT, "undoing", undo=True)])
         held.order = await orders.note_payment(tx, held.order, "refunded")
         reason = held.checkout.error_code or "order cancelled"
-        held.payment, refund = await payments.begin_refund(tx, held.payment, provider_key=key, owed=True, reason=reason)
+        held.payment, refund = await payments.begin_refund(tx, held.payment, owed=True, reason=reason, provider_key=key)
         provider = ctx.port(Providers).of(held.payment)
         if provider.local:
-            await payments.conclude_refund(tx, held.payment, refund, await provider.refund(held.payment, refund))
+            await note_refund(tx, held.payment, refund, await provider.refund(held.payment, refund))
     await _refresh_payment(ctx, held)
 
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from kassa import orders, payments
 from kassa.checkout import store
-from kassa.checkout.held import load
+from kassa.checkout.held import MOVED, load
 from kassa.checkout.saga import drive
 from kassa.checkout.settle import conclude
 from kassa.kit.context import Context
+from kassa.kit.database import Tx
 from kassa.payments import Payment, Verdict
 
 _LOOKS = 8
+_SOON_S = 10.0
+"""A question that is due sooner by its plan is not brought forward."""
 
 
-async def bring_verdict(ctx: Context, merchant_id: str, payment_id: uuid.UUID, verdict: Verdict) -> Payment | None:
+Note = Callable[[Tx], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """The payment after a verdict was brought, and whether the verdict moved it."""
+
+    payment: Payment
+    moved: bool
+
+
+async def bring_verdict(
+    ctx: Context, merchant_id: str, payment_id: uuid.UUID, verdict: Verdict, note: Note | None = None
+) -> Brought | None:
     """Apply `verdict` to the payment of an order and go on with its checkout; None when there is no such payment.
 
-    Brought twice, or by a hundred at once, it takes effect once.
+    `note` writes what belongs to the same transaction. Brought twice, or by a hundred at once, it takes effect once.
     """
     for _ in range(_LOOKS):
         payment = await payments.find(ctx.db, merchant_id, payment_id)
@@ -29,15 +48,50 @@ async def bring_verdict(ctx: Context, merchant_id: str, payment_id: uuid.UUID, v
         if checkout is None:
             return None
         if not payments.MOVES.allows(payment.status, verdict.kind):
-            return payment
+            return Brought(payment, moved=False)
         held = await load(ctx.db, checkout, leads=False)
         try:
-            await conclude(ctx, held, verdict)
-        except (store.Overtaken, orders.OrderMoved):
+            moved = await conclude(ctx, held, verdict, note)
+        except MOVED:
             continue
         claimed = await store.claim(ctx.db, merchant_id, checkout.checkout_id, ctx.lease_s)
         if claimed is not None:
             going_on = drive(ctx, await load(ctx.db, claimed, lease_s=ctx.lease_s))
             ctx.background.spawn(going_on, name=f"checkout {claimed.checkout_id}")
-        return held.payment
+        return Brought(held.payment, moved=moved)
     raise store.Overtaken
+
+
+async def ask_now(ctx: Context, payment: Payment) -> Payment:
+    """Ask what became of an order's payment that is not known, and apply the answer if it is one; the payment after it.
+
+    The plan of questions is left as it is: this is one more, because somebody wants to know now.
+    """
+    if payment.ref_kind != "order" or payment.status not in {"unknown", "parked"}:
+        return payment
+    verdict = await payments.ask(ctx, payment)
+    if not verdict.final:
+        return payment
+    brought = await bring_verdict(ctx, payment.merchant_id, payment.payment_id, verdict)
+    return brought.payment if brought else payment
+
+
+def ask_soon(ctx: Context, payment: Payment) -> None:
+    """Ask in the background about an unknown payment that somebody reads, unless its plan asks within seconds anyway.
+
+    So whoever waits for an answer in the slow end of the plan need not wait for its turn.
+    """
+    if payment.status != "unknown" or payment.next_ask_at is None:
+        return
+    due_in = (payment.next_ask_at - payment.read_at).total_seconds()
+    what = ("ask", payment.payment_id)
+    if due_in <= _SOON_S or not ctx.once_at_a_time.begin(what):
+        return
+
+    async def ask() -> None:
+        try:
+            await ask_now(ctx, payment)
+        finally:  # not at once, so that a page that is loaded again and again does not ask each time
+            asyncio.get_running_loop().call_later(_SOON_S, ctx.once_at_a_time.end, what)
+
+    ctx.background.spawn(ask(), name=f"ask about {payment.payment_id}")

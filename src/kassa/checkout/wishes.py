@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kassa.catalog import Channel
@@ -12,8 +12,7 @@ from kassa.checkout.model import CheckoutView
 from kassa.kit import once
 from kassa.kit.money import Money
 from kassa.orders import Order
-from kassa.payments import Card
-from kassa.payments.model import CardTrace
+from kassa.payments.model import Card, CardTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class CartWish:
 
     `method` is the contract's text (`credit_card`, `link:stripe` …), `version` the cart version that was looked at,
     `expected_total` what the buyer agreed to, `asked` keyed hashes of address and method (rule 4 of the contract), the one to
-    keep first.
+    keep first. `token` is the caller's own, good for asking the user service who that is.
     """
 
     channel: Channel
@@ -35,6 +34,8 @@ class CartWish:
     version: int | None = None
     expected_total: Money | None = None
     key: once.Key | None = None
+    name: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class ItemsWish:
     items: Sequence[ItemAsked]
     card: Card
     key: once.Key | None = None
+    name: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,22 +11,27 @@ from typing import Annotated
 import typer
 
 from kassa import __version__
-from kassa.cli import dev, migrate, sandbox, seed, serve, simulate, token, verify, work
+from kassa.cli import dev, events, merchants, migrate, payments, reconcile, rpc, sandbox, seed, serve, simulate, token, verify, work
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False)
 
 for command in (
     dev.dev,
     serve.serve,
+    rpc.rpc,
     work.work,
     migrate.migrate,
     seed.seed,
     token.token,
     simulate.simulate,
     verify.verify,
+    reconcile.reconcile,
     sandbox.sandbox,
 ):
     app.command()(command)
+
+for group in (merchants.app, payments.app, events.app):
+    app.add_typer(group)
 
 
 def _show_version(wanted: bool) -> None:
@@ -55,6 +60,7 @@ def root(
 
     ```sh
     kassa migrate && kassa serve     # N of these,
+    kassa rpc                        # N of these, for gRPC,
     kassa work                       # and N of these, on any number of machines
     ```
 

@@ -1,6 +1,7 @@
 """How a long-running command lives: it listens, works, and on Ctrl-C or SIGTERM ends in order.
 
 First no new requests are taken and running ones are answered, then the workers finish what they hold, then the pool is closed.
+Ports are taken before anything else is begun, so that a second start changes nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
     from kassa.bootstrap import Kassa
+    from kassa.rpc.server import Server as RpcServer
     from kassa.settings import Settings
 
 log = logging.getLogger("kassa")
@@ -30,19 +33,31 @@ WORKERS_STOP_S = 15
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else is begun. Raises `CommandError` when it is taken or not allowed."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        reason = "is taken by another program" if error.errno in {48, 98} else f"cannot be used on {host}: {error.strerror}"
-        raise CommandError(f"HTTP_PORT: port {port} {reason}; choose another one, such as HTTP_PORT={port % 60000 + 80}") from None
+    """Take the HTTP port. Raises `CommandError` when it is taken or not allowed."""
+    listener = _take("HTTP_PORT", host, port)
+    listener.listen(2048)
     listener.setblocking(False)
     return listener
+
+
+def hold_rpc_port(settings: Settings) -> socket.socket:
+    """Hold the gRPC port until the server listens on it itself. Raises `CommandError` when it is taken or not allowed."""
+    loopback = settings.http_host == "127.0.0.1"
+    return _take("GRPC_PORT", "127.0.0.1" if loopback or not socket.has_dualstack_ipv6() else "::", settings.grpc_port)
+
+
+def _take(name: str, host: str, port: int) -> socket.socket:
+    taken = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if host == "::":
+        taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    try:
+        taken.bind((host, port))
+    except OSError as error:
+        taken.close()
+        reason = "is taken by another program" if error.errno in {48, 98} else f"cannot be used on {host}: {error.strerror}"
+        raise CommandError(f"{name}: port {port} {reason}; choose another one, such as {name}={port % 60000 + 80}") from None
+    return taken
 
 
 def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
@@ -90,25 +105,68 @@ async def live(
     listener: socket.socket | None,
     workers: tuple[str, ...] | None,
     stop: asyncio.Event,
+    *,
+    rpc: socket.socket | None = None,
+    ready: asyncio.Event | None = None,
 ) -> int:
-    """Serve HTTP on `listener` and run `workers` (empty: all, None: none) until `stop`. Returns the exit code."""
-    done_serving = asyncio.Event()
-    tasks = []
+    """Serve HTTP on `listener`, gRPC on the port that `rpc` holds, and run `workers` (empty: all, None: none) until `stop`.
+
+    `ready` is set when gRPC is served, just before HTTP is. Returns the exit code. Raises `CommandError`.
+    """
+    await kassa.prepare()
+    surfaces: dict[str, Coroutine[Any, Any, Any]] = {}
+    if rpc is not None:
+        rpc.close()
+        surfaces["grpc"] = _serve_rpc(await _start_rpc(kassa), stop)
     if listener is not None:
-        serving = serve(kassa.app, listener, stop, drain_s=DRAIN_S if settings.production else 2)
-        tasks.append(asyncio.create_task(_then(done_serving, serving), name="http"))
-    else:
-        tasks.append(asyncio.create_task(_then(done_serving, stop.wait()), name="wish to stop"))
+        surfaces["http"] = serve(kassa.app, listener, stop, drain_s=DRAIN_S if settings.production else 2)
+    if ready is not None:
+        ready.set()
+    done_serving = asyncio.Event()
+    serving = _all(done_serving, surfaces or {"wish to stop": stop.wait()})
     if workers is not None:
-        tasks.append(asyncio.create_task(kassa.run_workers(done_serving, workers), name="workers"))
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        serving.append(asyncio.create_task(kassa.run_workers(done_serving, workers), name="workers"))
+    await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    _, late = await asyncio.wait(tasks, timeout=DRAIN_S + WORKERS_STOP_S)
+    _, late = await asyncio.wait(serving, timeout=DRAIN_S + WORKERS_STOP_S)
     for task in late:
         log.warning("%s did not stop in time and is cut off; another process takes over what it held", task.get_name())
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return _failures(tasks)
+    await asyncio.gather(*serving, return_exceptions=True)
+    return _failures(serving)
+
+
+async def _start_rpc(kassa: Kassa) -> RpcServer:
+    # The C core writes lines of its own about every stranger's broken handshake; what matters we log ourselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from kassa.rpc.server import CannotListen, Server
+
+    server = Server(kassa.ctx, kassa.rpc)
+    try:
+        await server.start()
+    except CannotListen as error:
+        raise CommandError(str(error)) from None
+    return server
+
+
+async def _serve_rpc(server: RpcServer, stop: asyncio.Event) -> None:
+    await stop.wait()
+    await server.stop()
+
+
+def _all(done: asyncio.Event, surfaces: dict[str, Coroutine[Any, Any, Any]]) -> list[asyncio.Task[None]]:
+    """A task for each surface; `done` is set when the last one has ended, however it did."""
+    left = set(surfaces)
+
+    async def follow(name: str, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        finally:
+            left.discard(name)
+            if not left:
+                done.set()
+
+    return [asyncio.create_task(follow(name, work), name=name) for name, work in surfaces.items()]
 
 
 def _failures(tasks: list[asyncio.Task[None]]) -> int:
@@ -119,14 +177,6 @@ def _failures(tasks: list[asyncio.Task[None]]) -> int:
     for task in failed:
         log.error("%s ended unexpectedly", task.get_name(), exc_info=task.exception())
     return 1 if failed else 0
-
-
-async def _then(done: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
-    """Do `work`, and set `done` however it ends."""
-    try:
-        await work
-    finally:
-        done.set()
 
 
 async def serve(

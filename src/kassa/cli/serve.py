@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kassa.cli import process
+from kassa.cli import process, rpc
 from kassa.cli.where import beside
 from kassa.settings import Settings
 
@@ -21,7 +21,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on.  [default: APP_HOST, else all]")] = None,
 ) -> None:
-    """Serve the HTTP APIs. Production, unless PRODUCTION=false.
+    """Serve the HTTP APIs (with SURFACES=grpc: gRPC, as `kassa rpc`). Production, unless PRODUCTION=false.
 
     Needs DATABASE_URL, JWT_SECRET and KASSA_SECRET, and a schema that `kassa migrate` has brought up to date. Run as many as you
     like, beside at least one `kassa work`.
@@ -32,7 +32,9 @@ def serve(
     kassa migrate && kassa serve --port 8000
     ```
     """
-    settings = beside(Settings.load(False, HTTP_PORT=port, APP_HOST=host))
+    if rpc.stands_alone():
+        rpc.rpc(port)
+    settings, left_out = beside(Settings.load(False, HTTP_PORT=port, APP_HOST=host)).for_serving()
     from kassa.kit import logs
 
     logs.configure(settings.log_level, as_json=settings.production or not sys.stderr.isatty())
@@ -45,6 +47,8 @@ def serve(
             await migrate.check(settings.database_url)
             async with assemble(settings) as kassa:
                 process.log.info("serving on %s:%s", settings.http_host, settings.http_port)
+                for line in left_out:
+                    process.log.warning("%s", line)
                 return await process.live(kassa, settings, listener, None, stop)
 
         code = process.run(work)

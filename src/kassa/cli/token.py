@@ -20,6 +20,7 @@ def token(
     user: Annotated[str, typer.Option(help="The buyer's id.")] = "1",
     role: Annotated[Literal["user", "staff", "admin"], typer.Option(help="What the user may do.")] = "user",
     ttl: Annotated[str, typer.Option(help="How long it is good for: 90s, 30m, 12h, 7d.")] = "12h",
+    email: Annotated[str | None, typer.Option(help="Where the buyer is written to.  [default: buyer<id>@example.com]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a token of a buyer, or of the shop's staff.
@@ -32,21 +33,27 @@ def token(
     STAFF=$(kassa token --user 900 --role staff --ttl 8h)
     ```
     """
-    expires = int(time.time()) + seconds(ttl)
-    made = make_token(Settings.load(True, need=("JWT_SECRET",)), user, role, expires)
+    settings, now = Settings.load(True, need=("JWT_SECRET",)), int(time.time())
+    expires = now + seconds(ttl)
+    made = make_token(settings, user, role, expires, issued=now, email=email)
     if as_json:
         say_json({"token": made, "user": user, "role": role, "expires_at": expires})
     else:
         sys.stdout.write(made + "\n")
 
 
-def make_token(settings: Settings, user: str, role: str, expires: int) -> str:
-    """A signed token; `expires` in seconds since 1970. An id that looks like a number is one in it, as the contracts show it."""
+def make_token(settings: Settings, user: str, role: str, expires: int, issued: int | None = None, email: str | None = None) -> str:
+    """A signed token; `expires` and `issued` (now, if None) in seconds since 1970.
+
+    An id that looks like a number is one in it, as the contracts show it. Without an `email` there is one that nobody has, so that
+    a development machine shows what buyers are written.
+    """
     from joserfc import jwt
     from joserfc.jwk import OctKey
 
     claims: dict[str, Any] = {"id": int(user) if re.fullmatch(r"0|[1-9]\d{0,17}", user) else user, "role": role}
-    claims |= {"iat": int(time.time()), "exp": expires}
+    claims |= {"iat": int(time.time()) if issued is None else issued, "exp": expires}
+    claims["email"] = email or f"buyer{re.sub(r'[^A-Za-z0-9]', '-', user)[:40]}@example.com"
     claims |= {name: value for name, value in (("iss", settings.jwt_issuer), ("aud", settings.jwt_audience)) if value}
     return jwt.encode(
         {"alg": settings.jwt_algorithm},

@@ -35,16 +35,29 @@ def welcome(settings: Settings, took_s: float) -> None:
         screen.print(text, soft_wrap=True)
 
     line(f"\n[bold green]Kassa is ready[/] after {took_s:.1f} s.\n")
+    if settings.surfaces == ("grpc",):
+        line(f"  gRPC           {_grpc(settings)}")
+        line(f"  Data           {where}")
+        line(f"\nTry it: [cyan].venv/bin/python examples/grpc_client.py localhost:{settings.grpc_port}[/]   Ctrl-C stops it.\n")
+        return
     line(f"  Try the APIs   [cyan]{api}/docs[/]")
     line(f"  The sandbox    [cyan]{api}/sandbox/control[/]")
     for address in _addresses() if settings.lan else []:
         line(f"  From outside   [cyan]http://{address}:{settings.http_port}[/]  (LAN=1)")
+    if "grpc" in settings.surfaces:
+        line(f"  gRPC           {_grpc(settings)}")
     line(f"  Data           {where}")
     line("\n[bold]Buy something[/] (paste it into another terminal):\n")
     screen.out(_BUY.format(api=api, token=make_token(settings, "1", "user", expires)))
     line("[bold]The shop's side[/] (`kassa token --user 2` makes other buyers; all tokens here are good for 12 h):\n")
     screen.out(f"STAFF={make_token(settings, '900', 'staff', expires)}\n")
     line("Ctrl-C stops it.\n")
+
+
+def _grpc(settings: Settings) -> str:
+    """Where gRPC answers, as a command that lists it where `grpcurl` is installed."""
+    plain = "" if settings.grpc_tls_cert else "-plaintext "
+    return f"[cyan]localhost:{settings.grpc_port}[/]  (grpcurl {plain}localhost:{settings.grpc_port} list)"
 
 
 def _addresses() -> list[str]:

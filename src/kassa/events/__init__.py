@@ -1,6 +1,8 @@
 """What happened: recorded with the fact, numbered without gaps per subject."""
 
+from kassa.events.envelope import Recorded
 from kassa.events.model import Event
-from kassa.events.outbox import FanOut, record
+from kassa.events.outbox import OUTBOX, FanOut, first_event, record, ring
+from kassa.events.read import Told, events_of
 
-__all__ = ["Event", "FanOut", "record"]
+__all__ = ["OUTBOX", "Event", "FanOut", "Recorded", "Told", "events_of", "first_event", "record", "ring"]

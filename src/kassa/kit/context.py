@@ -48,6 +48,24 @@ class Background:
             log.warning("background work %s ended: %s", task.get_name(), type(error).__name__, exc_info=error)
 
 
+class OnceAtATime:
+    """Work of this process that must not run twice at the same time; only for efficiency, never for correctness."""
+
+    def __init__(self) -> None:
+        self._running: set[object] = set()
+
+    def begin(self, what: object) -> bool:
+        """Whether `what` may begin: nobody here is at it."""
+        if what in self._running:
+            return False
+        self._running.add(what)
+        return True
+
+    def end(self, what: object) -> None:
+        """`what` is over."""
+        self._running.discard(what)
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The concrete world: the database, the keys, work in the background, and the ports that rooms declare."""
@@ -55,6 +73,7 @@ class Context:
     db: Database
     keys: Keys
     background: Background = field(default_factory=Background)
+    once_at_a_time: OnceAtATime = field(default_factory=OnceAtATime)
     ports: Mapping[type, Any] = field(default_factory=dict)
     lease_s: float = 8.0
     """Seconds that a leader of a piece of work may be silent before another takes over."""

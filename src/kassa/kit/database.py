@@ -1,9 +1,9 @@
 """The only place that opens a connection, begins a transaction or commits one.
 
-`transaction(name)` gives a `Tx`; whoever takes a `tx` is part of that transaction. Whatever was given to
-`tx.at_commit` runs last inside it. Isolation is READ COMMITTED; conflicts are met by conditional updates
-and by row locks in one order (see ARCHITECTURE.md). An outside call with a transaction open is refused by
-`kassa.kit.neighbour`, which asks `in_transaction`.
+`transaction(name)` gives a `Tx`; whoever takes a `tx` is part of that transaction. Writes left with `tx.later` travel as one
+statement, and a transaction that is nothing else needs no `BEGIN`. Whatever was given to `tx.at_commit` runs last inside it.
+Isolation is READ COMMITTED; conflicts are met by conditional updates and by row locks in one order (see ARCHITECTURE.md). An
+outside call with a transaction open is refused by `kassa.kit.neighbour`, which asks `in_transaction`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -22,6 +23,7 @@ import orjson
 
 from kassa.kit import crash
 from kassa.kit.errors import Busy, Unknown
+from kassa.kit.writes import UNMET, Write, compose
 
 Row = asyncpg.Record
 T = TypeVar("T")
@@ -40,6 +42,7 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidCatalogNameError,
 )
+_BEGIN_WITHOUT_WAITING = "BEGIN; SET LOCAL synchronous_commit = off"
 _TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 
 
@@ -48,6 +51,12 @@ class DatabaseAway(Busy):
 
     code = "unavailable"
     retry_after = 2
+
+
+class Blocked(Busy):
+    """Another transaction holds what this one needs; nothing was written."""
+
+    code = "unavailable"
 
 
 class CommitUnknown(Unknown):
@@ -62,68 +71,166 @@ def in_transaction() -> str | None:
 
 
 class Tx:
-    """An open transaction. Parameters are written `$1`, `$2` and so on."""
+    """An open transaction. Parameters are written `$1`, `$2` and so on.
 
-    __slots__ = ("_connection", "_database", "_last", "notes")
+    `BEGIN` is sent with the first statement, so that `kassa_now()` is the moment of that one.
+    """
 
-    def __init__(self, connection: Any, database: Database) -> None:
+    __slots__ = ("_after", "_begun", "_connection", "_last", "_lasting", "_left", "_restoring", "_written", "database", "notes")
+
+    def __init__(self, connection: Any, database: Database, *, begun: bool = False, lasting: bool = True) -> None:
         self._connection = connection
-        self._database = database
+        self.database = database
+        self._begun = begun
+        self._lasting = lasting
+        self._left: list[tuple[Write, tuple[Any, ...]]] = []
+        self._written: set[str] = set()
         self._last: dict[object, Callable[[Tx], Awaitable[None]]] = {}
+        self._restoring: dict[object, Callable[[], None]] = {}
+        self._after: dict[object, Callable[[], None]] = {}
         self.notes: dict[object, Any] = {}
         """What the rooms keep for the end of the transaction, each under a key of its own."""
 
     async def rows(self, sql: str, *args: Any) -> list[Row]:
         """All rows of the answer."""
-        self._database.statements += 1
+        await self._ready()
         found: list[Row] = await self._connection.fetch(sql, *args)
         return found
 
     async def row(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
-        self._database.statements += 1
+        await self._ready()
         found: Row | None = await self._connection.fetchrow(sql, *args)
         return found
 
     async def value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None."""
-        self._database.statements += 1
+        await self._ready()
         return await self._connection.fetchval(sql, *args)
 
     async def execute(self, sql: str, *args: Any) -> int:
         """Run a statement; returns how many rows it touched."""
-        self._database.statements += 1
+        await self._ready()
         return _touched(await self._connection.execute(sql, *args))
+
+    async def later(self, write: Write, *args: Any) -> None:
+        """Leave `write` to be sent together with others: before the next question, at the latest right before the commit.
+
+        What it expects is found out then; if it is not met, its error is raised and the transaction rolls back.
+        """
+        if not write.seen.isdisjoint(self._written):
+            await self.send()
+        self._left.append((write, args))
+        self._written |= write.written
+
+    async def send(self) -> None:
+        """Send what is left by now. What it expects and does not meet is raised."""
+        if self._left:
+            if not self._begun:
+                await self._begin()
+            await self._send_left()
+
+    async def now(self) -> datetime:
+        """The present time of the one clock: the start of this transaction."""
+        found: datetime = await self.value("SELECT kassa_now()")
+        return found
 
     def at_commit(self, key: object, act: Callable[[Tx], Awaitable[None]]) -> None:
         """Run `act` as the last thing before the commit, once per `key`."""
         self._last.setdefault(key, act)
 
+    def after_commit(self, key: object, act: Callable[[], None]) -> None:
+        """Call `act` right after the commit, once per `key`: for what is only quicker with it. It must neither wait nor raise."""
+        self._after.setdefault(key, act)
+
+    def if_undone(self, key: object, restore: Callable[[], None]) -> None:
+        """Call `restore` when the transaction fails; the first one given under a `key` counts."""
+        self._restoring.setdefault(key, restore)
+
     def port(self, kind: type[T]) -> T | None:
         """What bootstrap put behind the port `kind` for acts inside transactions, if anything."""
-        return cast("T | None", self._database.ports.get(kind))
+        return cast("T | None", self.database.ports.get(kind))
 
     async def finish(self) -> None:
-        """Run what was given to `at_commit`. Called by the database, once."""
+        """Run what was given to `at_commit`; send what is left, unless that is the whole transaction. Called by the database."""
         for act in self._last.values():
             await act(self)
+        if self._left and self._begun:
+            await self.send()
+
+    async def commit(self) -> None:
+        """Commit: what is left, if that is all there is, in a single round trip. Called by the database."""
+        if self._begun:
+            await _commit(self._connection)
+        elif self._left:
+            try:
+                await self._send_left()
+            except _LOST as error:
+                raise CommitUnknown from error
+
+    async def roll_back(self) -> None:
+        """Undo what was sent. Called by the database."""
+        if self._begun:
+            await _rollback(self._connection)
+
+    def announce(self) -> None:
+        """Call what was given to `after_commit`. Called by the database when the transaction is committed."""
+        for each in self._after.values():
+            each()
+
+    def restore(self) -> None:
+        """Bring back in memory what this transaction had changed there. Called by the database when the transaction failed."""
+        for each in self._restoring.values():
+            each()
+
+    async def _ready(self) -> None:
+        await self.send()
+        if not self._begun:
+            await self._begin()
+        self.database.statements += 1
+
+    async def _begin(self) -> None:
+        await self._connection.execute("BEGIN" if self._lasting else _BEGIN_WITHOUT_WAITING)
+        self._begun = True
+
+    async def _send_left(self) -> None:
+        writes, args = tuple(write for write, _ in self._left), [arg for _, given in self._left for arg in given]
+        self._left = []
+        self._written = set()
+        self.database.statements += 1
+        try:
+            await self._connection.fetchrow(compose(writes), *args)
+        except asyncpg.LockNotAvailableError as error:
+            hurried = next((write for write in writes if write.patience_s is not None), None)
+            raise hurried.unmet() if hurried is not None and hurried.unmet is not None else error from error
+        except asyncpg.PostgresError as error:
+            unmet = (
+                next((write.unmet for write in writes if write.name == error.args[0]), None) if error.sqlstate == UNMET else None
+            )
+            if unmet is None:
+                raise
+            raise unmet() from None
 
 
 class Database:
     """A pool of connections. One per process."""
 
-    def __init__(self, pool: asyncpg.Pool[Row]) -> None:
+    def __init__(self, pool: asyncpg.Pool[Row], dsn: str) -> None:
         self._pool = pool
+        self._dsn = dsn
         self.ports: dict[type, Any] = {}
+        self._looking: set[asyncio.Task[None]] = set()
+        self._one_looks = asyncio.Lock()
         self.statements = 0
         """Statements sent so far, transaction control not counted: tests hold each route to its budget."""
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 16, statement_timeout_s: int = 15) -> Database:
         """Open a pool of at most `size` connections to `dsn`. Raises `DatabaseAway` when nobody answers."""
+        dsn = dsn.replace("postgresql+asyncpg://", "postgresql://", 1)
         try:
             pool = await asyncpg.create_pool(
-                dsn.replace("postgresql+asyncpg://", "postgresql://", 1),
+                dsn,
                 min_size=min(2, size),
                 max_size=size,
                 init=_prepare,
@@ -143,7 +250,7 @@ class Database:
             )
         except (*_LOST, TimeoutError) as error:
             raise DatabaseAway from error
-        return cls(pool)
+        return cls(pool, dsn)
 
     async def close(self) -> None:
         """Close the pool, at most 5 s."""
@@ -154,9 +261,11 @@ class Database:
         self._pool.terminate()
 
     @contextlib.asynccontextmanager
-    async def transaction(self, name: str) -> AsyncIterator[Tx]:
+    async def transaction(self, name: str, *, lasting: bool = True) -> AsyncIterator[Tx]:
         """One transaction, committed at the end of the block and rolled back by any exception.
 
+        Not `lasting`: its commit does not wait for the disk. It is seen by all at once, but a crash of the database itself may undo
+        the last half second of such transactions. For what is then done again without harm, and nothing else.
         Raises `DatabaseAway` when nothing was written and `CommitUnknown` when that cannot be said.
         """
         outer = _open.get()
@@ -164,20 +273,24 @@ class Database:
             raise RuntimeError(f"transaction {name!r} inside {outer!r}")
         connection = await self._acquire()
         token = _open.set(name)
-        tx = Tx(connection, self)
+        tx = Tx(connection, self, lasting=lasting)
         try:
             try:
-                await connection.execute("BEGIN")
                 yield tx
                 await tx.finish()
                 crash.reach(name, "before_commit")
             except BaseException:
-                await _rollback(connection)
+                await tx.roll_back()
                 raise
-            await _commit(connection)
+            await tx.commit()
             crash.reach(name, "after_commit")
+            tx.announce()
         except (*_LOST, *_TRY_AGAIN) as error:
+            tx.restore()
             raise _away(name, error) from error
+        except BaseException:
+            tx.restore()
+            raise
         finally:
             _open.reset(token)
             await self._release(connection)
@@ -192,6 +305,55 @@ class Database:
             await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await tx.execute("SET LOCAL statement_timeout = 0")
             yield tx
+
+    async def at_once(self, name: str, sql: str, *args: Any, patience_s: float) -> Row | None:
+        """One statement that is a whole transaction called `name`: a single round trip. The first row of its answer, or None.
+
+        Raises `Blocked` when it has waited for another transaction for `patience_s` seconds, `DatabaseAway` when nothing was
+        written, and `CommitUnknown` when that cannot be said.
+        """
+        outer = _open.get()
+        if outer is not None:
+            raise RuntimeError(f"transaction {name!r} inside {outer!r}")
+        connection = await self._acquire()
+        try:
+            crash.reach(name, "before_commit")
+            self.statements += 1
+            async with asyncio.timeout(None) as limit:
+                watch = asyncio.get_running_loop().call_later(patience_s, self._watch, connection.get_server_pid(), limit)
+                try:
+                    found: Row | None = await connection.fetchrow(sql, *args)
+                finally:
+                    watch.cancel()
+            crash.reach(name, "after_commit")
+        except TimeoutError:
+            raise Blocked from None
+        except _TRY_AGAIN as error:
+            raise _away(name, error) from error
+        except _LOST as error:
+            raise CommitUnknown from error
+        finally:
+            await self._release(connection)
+        return found
+
+    def _watch(self, pid: int, limit: asyncio.Timeout) -> None:
+        """End the wait of a statement that waits for another transaction; one that is merely slow goes on."""
+
+        async def look() -> None:
+            with contextlib.suppress(*_LOST, TimeoutError, RuntimeError):  # the last one when the statement has ended meanwhile
+                # Not from the pool: those who wait may hold all of it.
+                async with self._one_looks:
+                    aside = await asyncpg.connect(self._dsn, timeout=5)
+                    try:
+                        blocked = await aside.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid)
+                    finally:
+                        await aside.close(timeout=5)
+                if blocked:
+                    limit.reschedule(asyncio.get_running_loop().time())
+
+        task = asyncio.get_running_loop().create_task(look(), name="is it blocked")
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
 
     async def rows(self, sql: str, *args: Any) -> list[Row]:
         """All rows of one statement outside any transaction."""
@@ -217,7 +379,7 @@ class Database:
     async def _alone(self) -> AsyncIterator[Tx]:
         connection = await self._acquire()
         try:
-            yield Tx(connection, self)
+            yield Tx(connection, self, begun=True)
         except (*_LOST, *_TRY_AGAIN) as error:
             raise _away("one statement", error) from error
         finally:
@@ -228,7 +390,9 @@ class Database:
         until = time.monotonic() + ACQUIRE_S
         while True:
             try:
-                return await self._pool.acquire(timeout=max(0.1, until - time.monotonic()))
+                # One that lies ready needs no clock beside it.
+                left = None if self._pool.get_idle_size() else max(0.1, until - time.monotonic())
+                return await self._pool.acquire(timeout=left)
             except asyncpg.TooManyConnectionsError as error:
                 if time.monotonic() >= until:
                     raise _away("taking a connection", error) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 
 import uuid_utils
 
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def new_id() -> uuid.UUID:
@@ -26,4 +28,13 @@ def parse(text: str) -> uuid.UUID | None:
 
 def random_word(length: int) -> str:
     """`length` characters of 0-9 A-Z that nobody can guess."""
-    return "".join(secrets.choice(_BASE36) for _ in range(length))
+    number, letters = secrets.randbelow(36**length), []
+    for _ in range(length):
+        number, rest = divmod(number, 36)
+        letters.append(_BASE36[rest])
+    return "".join(letters)
+
+
+def in_json(text: str) -> int | str:
+    """An id that is text inside, as JSON shows it: an integer where its text is one (payments contract, section 1)."""
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else text

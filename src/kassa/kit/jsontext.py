@@ -25,16 +25,11 @@ def parse(raw: bytes) -> dict[str, Any]:
     not one object, for a member named twice and for nesting deeper than 20 levels.
     """
     try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            parse_float=_decimal,
-            parse_int=_whole,
-            parse_constant=_no_constant,
-            object_pairs_hook=_once_each,
-        )
+        value = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError, InvalidOperation):
         raise BadJson from None
-    if not isinstance(value, dict) or _deeper_than(value, MAX_DEPTH):
+    # Only what has so many brackets can be nested so deep.
+    if not isinstance(value, dict) or (raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH)):
         raise BadJson
     return value
 
@@ -57,6 +52,9 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a member stands twice")
     return found
+
+
+_DECODER = json.JSONDecoder(parse_float=_decimal, parse_int=_whole, parse_constant=_no_constant, object_pairs_hook=_once_each)
 
 
 def _deeper_than(value: Any, levels: int) -> bool:

@@ -27,6 +27,7 @@ _LONG_DIGITS = re.compile(rf"({_UUID})|\d(?:[ -]?\d){{11,}}")
 _PRIVATE_TEXT = (
     (re.compile(r"://[^/@\s]*@"), f"://{HIDDEN}@"),
     (re.compile(r"\b[Bb]earer\s+\S+"), f"Bearer {HIDDEN}"),
+    (re.compile(r"\b(?:sk|whsec)_[\w+/=-]{16,}"), HIDDEN),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), HIDDEN),
     (re.compile(r"[^\s@\"'<>=(),;:]+@[^\s@\"'<>(),;:]+\.\w+"), HIDDEN),
 )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
@@ -42,6 +43,12 @@ class NoAnswer(Unknown):
     """The neighbour gave no answer that can be read."""
 
     code = "no_answer"
+
+
+class AnswerTooLong(NoAnswer):
+    """The neighbour answered, with more than is read of an answer."""
+
+    code = "answer_too_long"
 
 
 class BreakerOpen(Busy):
@@ -75,13 +82,26 @@ class Answer:
 
 
 class Neighbour:
-    """A neighbour service at `url`. `name` names its kill points and metrics."""
+    """A neighbour service at `url`. `name` names its kill points and metrics.
 
-    def __init__(self, name: str, url: str, session: aiohttp.ClientSession, *, breaker: Breaker | None = None) -> None:
+    `errors_are_silence`: whether 5xx answers open its breaker, as silence does. Not for a gateway to many providers, where one that
+    fails must not take the others with it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        session: aiohttp.ClientSession,
+        *,
+        breaker: Breaker | None = None,
+        errors_are_silence: bool = True,
+    ) -> None:
         self.name = name
         self._url = url.rstrip("/")
         self._session = session
         self.breaker = breaker or Breaker()
+        self._errors_are_silence = errors_are_silence
 
     async def call(
         self,
@@ -91,12 +111,15 @@ class Neighbour:
         act: str,
         timeout_s: float,
         body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        at_most: int = READ_LIMIT,
     ) -> Answer:
         """Call `path` (percent-encoded by the caller, sent as it is) and read the answer.
 
-        `act` names the kill points, `key` becomes `Idempotency-Key`, `timeout_s` bounds the whole call.
+        `body` is sent as JSON, `form` as a web page would send it. `act` names the kill points, `key` becomes `Idempotency-Key`,
+        `timeout_s` bounds the whole call, `at_most` the bytes of the answer: a longer one is no answer.
         Raises `BreakerOpen`, `NotSent` or `NoAnswer`; refuses to run inside a transaction.
         """
         if (inside := in_transaction()) is not None:
@@ -105,24 +128,26 @@ class Neighbour:
             raise BreakerOpen
         crash.reach(act, "before_call")
         try:
-            answer = await self._exchange(method, path, timeout_s, body, _headers(key, headers))
+            answer = await self._exchange(method, path, timeout_s, *_written(body, form), _headers(key, headers), at_most)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             self.breaker.silent()
             raise NotSent from error
         except (aiohttp.ClientError, OSError, TimeoutError, NoAnswer) as error:
             self.breaker.silent()
+            if isinstance(error, AnswerTooLong):
+                raise
             raise NoAnswer from error
         except BaseException:
             self.breaker.released()
             raise
-        self.breaker.answered() if answer.status < 500 else self.breaker.silent()
+        self.breaker.silent() if answer.status >= 500 and self._errors_are_silence else self.breaker.answered()
         crash.reach(act, "after_call")
         return answer
 
     async def _exchange(
-        self, method: str, path: str, timeout_s: float, body: Mapping[str, Any] | None, headers: dict[str, str]
+        self, method: str, path: str, timeout_s: float, data: bytes | None, kind: str, headers: dict[str, str], at_most: int
     ) -> Answer:
-        data = orjson.dumps(body) if body is not None else None
+        headers = {"Content-Type": kind, **headers}
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(3.0, timeout_s))
         async with (
             asyncio.timeout(timeout_s),
@@ -130,7 +155,7 @@ class Neighbour:
                 method, URL(self._url + path, encoded=True), data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response,
         ):
-            raw = await _read(response)
+            raw = await _read(response, at_most)
             return Answer(response.status, _object(raw), response.headers)
 
 
@@ -143,13 +168,13 @@ def new_session(*, connections: int = 64) -> aiohttp.ClientSession:
     return session
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, at_most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
         size += len(part)
-        if size > READ_LIMIT:
-            raise NoAnswer("The answer is too long.")
+        if size > at_most:
+            raise AnswerTooLong
         parts.append(part)
     return b"".join(parts)
 
@@ -161,8 +186,14 @@ def _object(raw: bytes) -> dict[str, Any] | None:
         return None
 
 
+def _written(body: Mapping[str, Any] | None, form: Mapping[str, str] | None) -> tuple[bytes | None, str]:
+    if form is not None:
+        return urlencode(form).encode(), "application/x-www-form-urlencoded"
+    return (orjson.dumps(body) if body is not None else None), "application/json"
+
+
 def _headers(key: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept": "application/json", **(more or {})}
+    headers = {"Accept": "application/json", **(more or {})}
     if key is not None:
         headers["Idempotency-Key"] = key
     if current := request_id.get():

@@ -17,6 +17,7 @@ import asyncpg
 from kassa.kit.database import Reader, Row, Tx
 from kassa.kit.errors import Conflict, Invalid, Refused
 from kassa.kit.secrets import Keys
+from kassa.kit.writes import Write
 
 WAIT_S = 1.0
 """Seconds that a repeat waits for the first one before it is sent away."""
@@ -91,6 +92,34 @@ def read_header(value: str | None) -> str | None:
     raise InvalidKey
 
 
+_CLAIM = Write(
+    "key_claimed",
+    """
+    key_claimed AS (
+        INSERT INTO idempotency_keys AS k
+            (merchant_id, caller, operation, key, payload, subject, state, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, 'running', kassa_now(), kassa_now() + $7)
+        ON CONFLICT (merchant_id, caller, operation, key) DO UPDATE
+           SET payload = excluded.payload, subject = excluded.subject, state = 'running', status = NULL,
+               answer = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at
+         WHERE k.expires_at <= kassa_now()
+        RETURNING 1)
+    """,
+    expects="1",
+    unmet=InProgress,
+    patience_s=WAIT_S,
+)
+_ANSWER = Write(
+    "key_answered",
+    """
+    key_answered AS (
+        UPDATE idempotency_keys SET state = 'done', status = $5, answer = $6
+         WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4 AND state <> 'done'
+        RETURNING 1)
+    """,
+)
+
+
 async def claim(tx: Tx, keys: Keys, key: Key, subject: str | None = None) -> Found | None:
     """Claim `key` for `subject`; None when it is ours now, else what the first caller left.
 
@@ -102,21 +131,22 @@ async def claim(tx: Tx, keys: Keys, key: Key, subject: str | None = None) -> Fou
     try:
         async with asyncio.timeout(WAIT_S):
             mine = await tx.value(
-                """
-                INSERT INTO idempotency_keys AS k
-                    (merchant_id, caller, operation, key, payload, subject, state, created_at, expires_at)
-                VALUES ($1, $2, $3, $4, $5, $6, 'running', kassa_now(), kassa_now() + $7)
-                ON CONFLICT (merchant_id, caller, operation, key) DO UPDATE
-                   SET payload = excluded.payload, subject = excluded.subject, state = 'running', status = NULL,
-                       answer = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at
-                 WHERE k.expires_at <= kassa_now()
-                RETURNING true
-                """,
+                _CLAIM.selecting("true"),
                 key.merchant_id, key.caller, key.operation, key.key, key.payload, subject, key.keep,
             )  # fmt: skip
     except (TimeoutError, asyncpg.QueryCanceledError):
         raise InProgress from None
     return None if mine else await find(tx, keys, key)
+
+
+async def claim_later(tx: Tx, keys: Keys, key: Key, subject: str) -> None:
+    """Claim `key` together with what follows; `InProgress` is raised then if anybody has claimed it, and `find` says who.
+
+    A claim that another transaction has not committed yet is waited for, up to one second.
+    """
+    if key.before is not None and await find(tx, keys, key.before) is not None:
+        raise InProgress
+    await tx.later(_CLAIM, key.merchant_id, key.caller, key.operation, key.key, key.payload, subject, key.keep)
 
 
 async def find(reader: Reader, keys: Keys, key: Key) -> Found | None:
@@ -147,12 +177,26 @@ async def accept(tx: Tx, key: Key) -> None:
 
 async def answer(tx: Tx, keys: Keys, key: Key, status: int, body: bytes) -> None:
     """Keep the final answer. The first one stays: called twice, the second changes nothing."""
+    sealed = keys.seal(body, key.key.encode())
+    await tx.later(_ANSWER, key.merchant_id, key.caller, key.operation, key.key, status, sealed)
+
+
+async def concern(tx: Tx, key: Key, subject: str) -> None:
+    """Say what a claim is about, once its effect has a name."""
+    await tx.execute(
+        "UPDATE idempotency_keys SET subject = $5 WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4",
+        key.merchant_id, key.caller, key.operation, key.key, subject,
+    )  # fmt: skip
+
+
+async def release(tx: Tx, key: Key, subject: str) -> None:
+    """Forget a claim whose work came to nothing, so that a repeat is judged anew. A claim of another subject stays."""
     await tx.execute(
         """
-        UPDATE idempotency_keys SET state = 'done', status = $5, answer = $6
-         WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4 AND state <> 'done'
+        DELETE FROM idempotency_keys
+         WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4 AND subject = $5 AND state = 'running'
         """,
-        key.merchant_id, key.caller, key.operation, key.key, status, keys.seal(body, key.key.encode()),
+        key.merchant_id, key.caller, key.operation, key.key, subject,
     )  # fmt: skip
 
 

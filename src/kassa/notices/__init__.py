@@ -1,7 +1,23 @@
 """What a buyer is told of an order: written with the event, sent afterwards, at least once and in order."""
 
-from kassa.notices.model import Notice
-from kassa.notices.send import Notifier, send_due
-from kassa.notices.write import write_notices
+from kassa.notices.address import address, forget
+from kassa.notices.learn import Users, learn
+from kassa.notices.model import Contact, Notice
+from kassa.notices.send import send_due, sweep_sent
+from kassa.notices.store import NOTICE_WRITTEN, NOTICE_WRITTEN_AFTER_ASKING, notices_of
+from kassa.notices.ways.way import Notifier
 
-__all__ = ["Notice", "Notifier", "send_due", "write_notices"]
+__all__ = [
+    "NOTICE_WRITTEN",
+    "NOTICE_WRITTEN_AFTER_ASKING",
+    "Contact",
+    "Notice",
+    "Notifier",
+    "Users",
+    "address",
+    "forget",
+    "learn",
+    "notices_of",
+    "send_due",
+    "sweep_sent",
+]

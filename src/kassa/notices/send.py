@@ -1,63 +1,79 @@
-"""Send due notices to the notification service (orders contract, section 7).
+"""Send due notices (orders contract, section 7): to the notification service, or as e-mails.
 
-Any 2xx is delivered. Everything else is tried again with back-off for three days under the same key; meanwhile no later
-notice of that order is sent. Then it is dead and the next one has its turn. No purchase ever waits for this.
+An attempt runs under a lease, so no two send a notice at the same time, and the receiver's yes is noted right after it was given.
+A process that dies in between, or sleeps past its lease, is why a notice may be sent twice; it then carries the same key
+(`Idempotency-Key`, `Message-ID`). Everything else than a yes is tried again with back-off for three days; meanwhile no later notice
+of that order is sent. Then it is dead, an operator finds it among the cases, and the next one has its turn. No purchase ever waits
+for this.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass
+import logging
 
-from kassa import orders
+from kassa import cases
 from kassa.kit.context import Context
-from kassa.kit.neighbour import BreakerOpen, Neighbour, NoAnswer, NotSent
+from kassa.kit.errors import KassaError
 from kassa.notices import store
-from kassa.notices.model import Notice
+from kassa.notices.model import Contact, Notice, Outcome, later
+from kassa.notices.ways.way import Notifier, Way
 
-CALL_S = 5.0
+log = logging.getLogger("kassa.notices")
+KEPT_DAYS = 90
 _AT_ONCE = 16
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
-
-
-@dataclass(frozen=True, slots=True)
-class Notifier:
-    """The port that bootstrap fills: the notification service, or nobody."""
-
-    neighbour: Neighbour | None = None
 
 
 async def send_due(ctx: Context) -> int:
     """Send the first waiting notice of each order that has one due; returns how many were tried."""
-    neighbour = ctx.port(Notifier).neighbour
-    if neighbour is None:
+    way = ctx.port(Notifier).way
+    if way is None:
         return 0
-    claimed = [notice for notice in await store.due(ctx.db, _AT_ONCE) if await store.claim(ctx.db, notice, CALL_S * 2)]
-    await asyncio.gather(*(_send(ctx, neighbour, notice) for notice in claimed))
-    return len(claimed)
+    tried = await asyncio.gather(*(_send(ctx, way, notice) for notice in await store.due(ctx.db, _AT_ONCE)))
+    return sum(tried)
 
 
-async def _send(ctx: Context, neighbour: Neighbour, notice: Notice) -> None:
-    order = await orders.find(ctx.db, notice.merchant_id, notice.order_id)
-    if order is None or order.buyer_id is None:
-        await store.note(ctx.db, notice, "sent", "a guest has no account to be told at", None)
-        return
-    user_id = int(order.buyer_id) if _NUMBER.fullmatch(order.buyer_id) else order.buyer_id
-    body = {"user_id": user_id, "order_id": str(notice.order_id), "type": notice.type}
+async def sweep_sent(ctx: Context) -> int:
+    """Delete notices that were sent more than 90 days ago, a thousand at once; returns how many."""
+    return await store.delete_sent(ctx.db, KEPT_DAYS, 1000)
+
+
+async def _send(ctx: Context, way: Way, notice: Notice) -> bool:
+    contact = await store.claim(ctx.db, ctx.keys, notice, 2 * way.limit_s)
+    if contact is None:
+        return False
+    await _note(ctx, notice, await _told(ctx, way, notice, contact))
+    return True
+
+
+async def _told(ctx: Context, way: Way, notice: Notice, contact: Contact) -> Outcome:
     try:
-        answer = await neighbour.call("POST", "/api/notifications/send", act="notify", timeout_s=CALL_S, body=body, key=notice.key)
-    except (NotSent, BreakerOpen):
-        await _again(ctx, notice, "not reachable")
-    except NoAnswer:
-        await _again(ctx, notice, "no answer")
+        async with asyncio.timeout(way.limit_s):
+            return await way.tell(ctx, notice, contact)
+    except TimeoutError:
+        return later("no answer")
+    except KassaError as error:
+        return later(error.code)
+    except Exception as error:  # noqa: BLE001 - one message that cannot be made must not hold up all others
+        log.warning("notice %s: %s", notice.notice_id, type(error).__name__)
+        return later(type(error).__name__)
+
+
+async def _note(ctx: Context, notice: Notice, outcome: Outcome) -> None:
+    if outcome.kind == "sent":
+        await store.note(ctx.db, notice, "sent", outcome.why, None)
+    elif outcome.kind == "later" and (wait := notice.wait_s) is not None:
+        await store.note(ctx.db, notice, "pending", outcome.why, wait)
     else:
-        if answer.ok:
-            await store.note(ctx.db, notice, "sent", None, None)
-        else:
-            await _again(ctx, notice, f"answered {answer.status}")
+        await _bury(ctx, notice, outcome)
 
 
-async def _again(ctx: Context, notice: Notice, why: str) -> None:
-    wait = notice.wait_s
-    await store.note(ctx.db, notice, "pending" if wait is not None else "dead", why, wait)
+async def _bury(ctx: Context, notice: Notice, outcome: Outcome) -> None:
+    """Nobody will try it again, so a person is told."""
+    async with ctx.db.transaction("notices.dead") as tx:
+        if await store.note(tx, notice, "dead", outcome.why, None):
+            subject = f"order:{notice.order_id}"
+            await cases.open_case(
+                tx, notice.merchant_id, "notice_not_sent", subject, act=str(notice.event_id),
+                last_answer=f"{notice.event_type}: {outcome.why}",
+            )  # fmt: skip

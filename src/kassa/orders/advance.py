@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from kassa.events import Event, record
 from kassa.kit.database import Tx
-from kassa.kit.errors import Conflict
 from kassa.orders import store
 from kassa.orders.model import MOVES, Order, illegal
-
-
-class OrderMoved(Conflict):
-    """Somebody moved this order first; look again."""
-
-    code = "order_moved"
+from kassa.orders.store import Change, OrderMoved
 
 
 async def move(
@@ -30,16 +24,18 @@ async def move(
 
     Raises `IllegalMove` when the table forbids it and `OrderMoved` when the order is not as it was read any more.
     """
+    after = _after(order, to)
+    change = Change(after, payment_status or order.payment_status, note, tracking_number, carrier, external_id)
+    return _announced(tx, await _write(tx, order, change), f"order.{after}")
+
+
+async def move_later(tx: Tx, order: Order, to: str, *, payment_status: str | None = None, external_id: str | None = None) -> Order:
+    """The same together with what else the caller's transaction leaves for later; `updated_at` stays as it was read."""
     if not MOVES.allows(order.status, to):
-        raise illegal(order.status, to)
-    after = MOVES.after(order.status, to)
-    moved = await store.write_move(
-        tx, order, after, payment_status or order.payment_status, note, tracking_number, carrier, external_id
-    )
-    if moved is None:
-        raise OrderMoved
-    record(tx, Event(moved.merchant_id, f"order:{moved.order_id}", f"order.{after}", moved.event_data()))
-    return moved
+        await tx.send()  # if somebody was first, what was left before this move says so
+    after = _after(order, to)
+    change = Change(after, payment_status or order.payment_status, external_id=external_id)
+    return _announced(tx, await store.write_move_later(tx, order, change), f"order.{after}")
 
 
 async def note_payment(tx: Tx, order: Order, payment_status: str) -> Order:
@@ -65,8 +61,23 @@ async def note_url(tx: Tx, order: Order, payment_url: str | None) -> Order:
 async def _update(
     tx: Tx, order: Order, payment_status: str, note: str | None, tracking_number: str | None, carrier: str | None
 ) -> Order:
-    updated = await store.write_move(tx, order, order.status, payment_status, note, tracking_number, carrier, None)
-    if updated is None:
+    change = Change(order.status, payment_status, note, tracking_number, carrier)
+    return _announced(tx, await _write(tx, order, change), "order.updated")
+
+
+def _after(order: Order, to: str) -> str:
+    if not MOVES.allows(order.status, to):
+        raise illegal(order.status, to)
+    return MOVES.after(order.status, to)
+
+
+async def _write(tx: Tx, order: Order, change: Change) -> Order:
+    moved = await store.write_move(tx, order, change)
+    if moved is None:
         raise OrderMoved
-    record(tx, Event(updated.merchant_id, f"order:{updated.order_id}", "order.updated", updated.event_data()))
-    return updated
+    return moved
+
+
+def _announced(tx: Tx, order: Order, name: str) -> Order:
+    record(tx, Event(order.merchant_id, f"order:{order.order_id}", name, order.event_data()))
+    return order

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from kassa.kit.errors import NotFound
 from kassa.kit.money import fixed_text
 from kassa.kit.moves import IllegalMove, Moves
@@ -40,8 +42,8 @@ def illegal(status: str, to: str) -> IllegalMove:
     return IllegalMove(f"An order cannot go from {status} to {to}.", **{"from": status, "to": to, "allowed": allowed})
 
 
-_ITEMS_LIMIT = 100
-"""Lines that still travel inside an event; beyond it only their number does."""
+_LARGEST_DATA = 20_000
+"""Bytes of an event's data; in a larger one the items are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Order:
     lines: Sequence[Line]
 
     def event_data(self) -> dict[str, Any]:
-        """The members of an `order.*` event; over a hundred lines are only counted."""
+        """The members of an `order.*` event; items that would make it larger than 20 kB are only counted."""
         data: dict[str, Any] = {
             "order_id": str(self.order_id),
             "order_number": self.order_number,
@@ -95,8 +97,6 @@ class Order:
             "total": fixed_text(self.total_minor, self.currency),
             "currency": self.currency,
         }
-        if len(self.lines) > _ITEMS_LIMIT:
-            return {**data, "items_count": len(self.lines)}
         items = [
             {
                 "product_id": line.product_id,
@@ -105,7 +105,8 @@ class Order:
             }
             for line in self.lines
         ]
-        return {**data, "items": items}
+        whole = {**data, "items": items}
+        return whole if len(orjson.dumps(whole)) <= _LARGEST_DATA else {**data, "items_count": len(items)}
 
 
 @dataclass(frozen=True, slots=True)

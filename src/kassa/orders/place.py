@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from kassa.events import Event, record
@@ -16,7 +16,10 @@ from kassa.orders.model import Line, Order
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What an order is made of. Ids are made by the caller, `delivery` is how long it will take."""
+    """What an order is made of. Ids are made by the caller, `delivery` is how long it will take.
+
+    `at` is the moment of the one clock in which it is placed, where the caller knows it.
+    """
 
     merchant_id: str
     order_id: uuid.UUID
@@ -29,10 +32,11 @@ class Placement:
     lines: Sequence[Line]
     shipping_address: Mapping[str, Any]
     delivery: timedelta
+    at: datetime | None = None
 
 
 async def place(tx: Tx, placement: Placement) -> Order:
-    """Write the order as `pending` in the caller's transaction and announce `order.created`."""
-    order = await store.insert(tx, placement)
+    """Write the order as `pending` together with what else the caller's transaction leaves for later; announce `order.created`."""
+    order = await store.insert(tx, placement, placement.at or await tx.now())
     record(tx, Event(order.merchant_id, f"order:{order.order_id}", "order.created", order.event_data()))
     return order

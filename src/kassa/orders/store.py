@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from kassa.kit.database import Reader, Row, Tx
+from kassa.kit.errors import Conflict
 from kassa.kit.ids import random_word
+from kassa.kit.writes import Write
 from kassa.orders.model import Happening, Line, Order, OrderMissing, OrderPage
 
 if TYPE_CHECKING:
@@ -23,45 +26,73 @@ _LINES = """(SELECT array_agg(ROW (l.product_id, l.product_name, l.price_minor, 
                FROM order_lines l WHERE l.merchant_id = o.merchant_id AND l.order_id = o.order_id) AS lines"""
 
 
+class OrderMoved(Conflict):
+    """Somebody moved this order first; look again."""
+
+    code = "order_moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of an order, and what is said of it in the timeline; None leaves a member as it is."""
+
+    status: str
+    payment_status: str
+    note: str | None = None
+    tracking_number: str | None = None
+    carrier: str | None = None
+    external_id: str | None = None
+
+
 def _order(row: Row, lines: Sequence[Line] | None = None) -> Order:
     values = dict(row.items())
     found = values.pop("lines", None)
     return Order(**values, lines=lines if lines is not None else tuple(Line(*each) for each in found or ()))
 
 
-async def insert(tx: Tx, placement: Placement) -> Order:
-    """Write order, lines and the first line of the timeline in one statement."""
+_INSERT = Write(
+    "order_placed",
+    """
+    order_placed AS (
+        INSERT INTO orders (merchant_id, order_id, checkout_id, channel, buyer_id, order_number, status, payment_status,
+                            payment_id, payment_method, currency, lines_minor, total_minor, shipping_address,
+                            estimated_delivery, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, 'pending', 'pending', $7, $8, $9, $10, $10, $11, $12, $13, $13)
+        RETURNING 1
+    ), order_line_written AS (
+        INSERT INTO order_lines (merchant_id, order_id, product_id, position, product_name, price_minor, quantity,
+                                 total_minor, image)
+        SELECT $1, $2, product_id, position, product_name, price_minor, quantity, total_minor, image
+          FROM unnest($14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::text[]) WITH ORDINALITY
+            AS l (product_id, product_name, price_minor, quantity, total_minor, image, position)
+    ), order_told AS (
+        INSERT INTO order_timeline (merchant_id, order_id, sequence, status, payment_status, moved, at)
+        VALUES ($1, $2, 1, 'pending', 'pending', true, $13))
+    """,
+)
+
+
+async def insert(tx: Tx, placement: Placement, at: datetime) -> Order:
+    """Write order, lines and the first line of the timeline, later; the order as it is then."""
     lines = placement.lines
-    total = sum(line.total_minor for line in lines)
-    row = await tx.row(
-        f"""
-        WITH o AS (
-            INSERT INTO orders (merchant_id, order_id, checkout_id, channel, buyer_id, order_number, status, payment_status,
-                                payment_id, payment_method, currency, lines_minor, total_minor, shipping_address,
-                                estimated_delivery, created_at, updated_at)
-            VALUES ($1, $2, $3, $4, $5, 'ORD-' || to_char(kassa_now() AT TIME ZONE 'UTC', 'YYYYMMDD') || '-' || $6::text,
-                    'pending', 'pending', $7, $8, $9, $10, $10, $11, kassa_now() + $12::interval, kassa_now(), kassa_now())
-            RETURNING *
-        ), lines AS (
-            INSERT INTO order_lines (merchant_id, order_id, product_id, position, product_name, price_minor, quantity,
-                                     total_minor, image)
-            SELECT $1, $2, product_id, position, product_name, price_minor, quantity, total_minor, image
-              FROM unnest($13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[]) WITH ORDINALITY
-                AS l (product_id, product_name, price_minor, quantity, total_minor, image, position)
-        ), told AS (
-            INSERT INTO order_timeline (merchant_id, order_id, sequence, status, payment_status, moved, at)
-            SELECT merchant_id, order_id, version, status, payment_status, true, created_at FROM o
-        )
-        SELECT {_COLUMNS} FROM o
-        """,
-        placement.merchant_id, placement.order_id, placement.checkout_id, placement.channel, placement.buyer_id,
-        random_word(8), placement.payment_id, placement.payment_method, placement.currency, total,
-        placement.shipping_address, placement.delivery,
+    order = Order(
+        merchant_id=placement.merchant_id, order_id=placement.order_id, checkout_id=placement.checkout_id,
+        channel=placement.channel, buyer_id=placement.buyer_id, order_number=f"ORD-{at:%Y%m%d}-{random_word(8)}",
+        status="pending", payment_status="pending", payment_id=placement.payment_id,
+        payment_method=placement.payment_method, payment_url=None, currency=placement.currency,
+        total_minor=sum(line.total_minor for line in lines), shipping_address=placement.shipping_address,
+        tracking_number=None, carrier=None, external_id=None, version=1, estimated_delivery=at + placement.delivery,
+        created_at=at, updated_at=at, lines=lines,
+    )  # fmt: skip
+    await tx.later(
+        _INSERT,
+        order.merchant_id, order.order_id, order.checkout_id, order.channel, order.buyer_id, order.order_number,
+        order.payment_id, order.payment_method, order.currency, order.total_minor, order.shipping_address,
+        order.estimated_delivery, at,
         [line.product_id for line in lines], [line.product_name for line in lines], [line.price_minor for line in lines],
         [line.quantity for line in lines], [line.total_minor for line in lines], [line.image for line in lines],
     )  # fmt: skip
-    assert row is not None
-    return _order(row, lines)
+    return order
 
 
 async def find(reader: Reader, merchant_id: str, order_id: uuid.UUID) -> Order | None:
@@ -70,6 +101,12 @@ async def find(reader: Reader, merchant_id: str, order_id: uuid.UUID) -> Order |
         f"SELECT {_COLUMNS}, {_LINES} FROM orders o WHERE o.merchant_id = $1 AND o.order_id = $2", merchant_id, order_id
     )
     return _order(row) if row else None
+
+
+async def merchant_of(reader: Reader, order_id: uuid.UUID) -> str | None:
+    """Whose order this is: a plain read across merchants, for an operator; whatever follows names the merchant."""
+    found: str | None = await reader.value("SELECT merchant_id FROM orders WHERE order_id = $1", order_id)
+    return found
 
 
 async def find_by_checkout(reader: Reader, merchant_id: str, checkout_id: uuid.UUID) -> Order | None:
@@ -91,37 +128,54 @@ async def lock(tx: Tx, merchant_id: str, order_id: uuid.UUID) -> Order:
     return _order(row)
 
 
-async def write_move(
-    tx: Tx,
-    order: Order,
-    after: str,
-    payment_status: str,
-    note: str | None,
-    tracking_number: str | None,
-    carrier: str | None,
-    external_id: str | None,
-) -> Order | None:
+_MOVE = Write(
+    "order_moved",
+    """
+    order_moved AS (
+        UPDATE orders SET status = $4, payment_status = $5, tracking_number = coalesce($7, tracking_number),
+               carrier = coalesce($8, carrier), external_id = coalesce($9, external_id),
+               payment_url = CASE WHEN $4 = 'pending' AND $5 = 'pending' THEN payment_url END,
+               version = version + 1, updated_at = kassa_now()
+         WHERE merchant_id = $1 AND order_id = $2 AND version = $3
+        RETURNING *
+    ), order_told_move AS (
+        INSERT INTO order_timeline (merchant_id, order_id, sequence, status, payment_status, moved, note, tracking_number,
+                                    carrier, at)
+        SELECT merchant_id, order_id, version, status, payment_status, $10, $6, tracking_number, carrier, updated_at
+          FROM order_moved)
+    """,
+    expects="1",
+    unmet=OrderMoved,
+)
+_MOVE_NOW = _MOVE.selecting(_COLUMNS.replace("o.", ""))
+
+
+async def write_move(tx: Tx, order: Order, change: Change) -> Order | None:
     """Change an order from the version it was read in, with its line of the timeline; None when it has moved on."""
-    row = await tx.row(
-        f"""
-        WITH o AS (
-            UPDATE orders SET status = $4, payment_status = $5, tracking_number = coalesce($7, tracking_number),
-                   carrier = coalesce($8, carrier), external_id = coalesce($9, external_id),
-                   payment_url = CASE WHEN $4 = 'pending' AND $5 = 'pending' THEN payment_url END,
-                   version = version + 1, updated_at = kassa_now()
-             WHERE merchant_id = $1 AND order_id = $2 AND version = $3
-            RETURNING *
-        ), told AS (
-            INSERT INTO order_timeline (merchant_id, order_id, sequence, status, payment_status, moved, note, tracking_number,
-                                        carrier, at)
-            SELECT merchant_id, order_id, version, status, payment_status, $10, $6, tracking_number, carrier, updated_at FROM o
-        )
-        SELECT {_COLUMNS} FROM o
-        """,
-        order.merchant_id, order.order_id, order.version, after, payment_status, note, tracking_number, carrier,
-        external_id, after != order.status,
-    )  # fmt: skip
+    row = await tx.row(_MOVE_NOW, *_changed(order, change))
     return _order(row, order.lines) if row else None
+
+
+async def write_move_later(tx: Tx, order: Order, change: Change) -> Order:
+    """The same, later: the order as it is then, but for `updated_at`. `OrderMoved` if it has moved on by then."""
+    await tx.later(_MOVE, *_changed(order, change))
+    return replace(
+        order,
+        status=change.status,
+        payment_status=change.payment_status,
+        tracking_number=change.tracking_number if change.tracking_number is not None else order.tracking_number,
+        carrier=change.carrier if change.carrier is not None else order.carrier,
+        external_id=change.external_id if change.external_id is not None else order.external_id,
+        payment_url=order.payment_url if (change.status, change.payment_status) == ("pending", "pending") else None,
+        version=order.version + 1,
+    )
+
+
+def _changed(order: Order, change: Change) -> tuple[Any, ...]:
+    return (
+        order.merchant_id, order.order_id, order.version, change.status, change.payment_status, change.note,
+        change.tracking_number, change.carrier, change.external_id, change.status != order.status,
+    )  # fmt: skip
 
 
 async def write_url(tx: Tx, order: Order, payment_url: str | None) -> Order:

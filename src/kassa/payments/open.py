@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from kassa.events import Event, record
 from kassa.kit.database import Tx
@@ -18,7 +18,9 @@ class Opening:
     """What a payment needs to be opened.
 
     `provider_key` is the key of the one charge, made before the first call and never changed. `sending` notes the
-    intent of an outside call that follows this commit. `expires_in` None: it waits for ever (cash).
+    intent of an outside call that follows this commit. `expires_in` None: it waits for ever (cash). `routed_to`: who will hold
+    the money, where an alias stands for a provider. `at`: the moment of the one clock in which
+    it is opened, where the caller knows it.
     """
 
     merchant_id: str
@@ -33,13 +35,15 @@ class Opening:
     card: CardTrace = NO_CARD
     sending: bool = False
     expires_in: timedelta | None = None
+    routed_to: str | None = None
+    at: datetime | None = None
 
 
 async def open_payment(tx: Tx, opening: Opening) -> Payment:
-    """Write the payment in the caller's transaction and announce `payment.created`.
+    """Write the payment in the caller's transaction, together with what else it leaves for later, and announce `payment.created`.
 
-    Fails on the unique key when the reference has a live or paid payment already.
+    That fails on the unique key when the reference has a live or paid payment already.
     """
-    payment = await store.insert(tx, opening)
+    payment = await store.insert(tx, opening, opening.at or await tx.now())
     record(tx, Event(payment.merchant_id, f"payment:{payment.payment_id}", "payment.created", payment.event_data()))
     return payment

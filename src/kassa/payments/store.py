@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from kassa.kit.database import Database, Reader, Row, Tx
-from kassa.kit.errors import NotFound
-from kassa.payments.model import HOLDS, Payment, Refund, RefundVerdict, Verdict
+from kassa.kit.database import Database, Reader, Row, Tx, placeholders
+from kassa.kit.errors import Conflict, NotFound
+from kassa.kit.writes import Write
+from kassa.payments.model import HOLDS, Payment, Refund, RefundLine, RefundVerdict, Verdict
 
 if TYPE_CHECKING:
     from kassa.payments.open import Opening
 
-_COLUMNS = """merchant_id, payment_id, ref_kind, ref, provider, method, script, status, currency, amount_minor, captured_minor,
+COLUMNS = """merchant_id, payment_id, ref_kind, ref, provider, method, script, status, currency, amount_minor, captured_minor,
     refunded_minor, refunding_minor, provider_key, provider_ref, pay_url, reason, message, card_last4, sends, last_sent_at,
-    asks, unanswerable, next_ask_at, unknown_since, expires_at, created_at, kassa_now() AS read_at"""
+    asks, unanswerable, next_ask_at, unknown_since, expires_at, created_at, quantity, ref_is_number, routed_to,
+    kassa_now() AS read_at"""
 
 _REFUND = """merchant_id, refund_id, payment_id, amount_minor, currency, status, owed, reason, provider_key, message, sends,
-    first_sent_at, next_at, lease_version, created_at, kassa_now() AS read_at"""
+    first_sent_at, next_at, lease_version, created_at, kassa_now() AS read_at,
+    (SELECT array_agg(ROW (l.line_id, l.quantity, l.amount_minor, l.restock) ORDER BY l.line_id COLLATE "C")
+       FROM refund_lines l WHERE l.merchant_id = refunds.merchant_id AND l.refund_id = refunds.refund_id) AS lines"""
 
 
 class PaymentMissing(NotFound):
@@ -26,60 +33,94 @@ class PaymentMissing(NotFound):
     code = "payment_not_found"
 
 
-def _payment(row: Row) -> Payment:
+class PaymentMoved(Conflict):
+    """Somebody moved this payment first; look again."""
+
+    code = "payment_moved"
+
+
+def payment_of(row: Row) -> Payment:
+    """A row of `COLUMNS` as a payment."""
     return Payment(**dict(row.items()))
 
 
 def _refund(row: Row) -> Refund:
-    return Refund(**dict(row.items()))
+    return Refund(**{**dict(row.items()), "lines": tuple(RefundLine(*each) for each in row["lines"] or ())})
 
 
-async def insert(tx: Tx, opening: Opening) -> Payment:
-    """Write a new payment; a sending one counts as sent once, now, and is asked about if nobody notes an answer."""
-    card = opening.card
-    row = await tx.row(
-        f"""
+_INSERT = Write(
+    "payment_opened",
+    """
+    payment_opened AS (
         INSERT INTO payments (merchant_id, payment_id, ref_kind, ref, provider, method, script, status, currency, amount_minor,
                               provider_key, card_brand, card_first6, card_last4, card_fingerprint, sends, last_sent_at,
-                              expires_at, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'opened', $8, $9, $10, $11, $12, $13, $14, $15,
-                CASE WHEN $15 > 0 THEN kassa_now() END, kassa_now() + $16::interval, kassa_now(), kassa_now())
-        RETURNING {_COLUMNS}
-        """,
+                              expires_at, created_at, updated_at, routed_to)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'opened', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18, $19)
+        RETURNING 1)
+    """,
+)
+
+
+async def insert(tx: Tx, opening: Opening, at: datetime) -> Payment:
+    """Write a new payment, later; a sending one counts as sent once, now, and is asked about if nobody notes an answer."""
+    card, amount = opening.card, opening.amount
+    sends, sent_at = (1, at) if opening.sending else (0, None)
+    expires_at = at + opening.expires_in if opening.expires_in is not None else None
+    await tx.later(
+        _INSERT,
         opening.merchant_id, opening.payment_id, opening.ref_kind, opening.ref, opening.provider, opening.method,
-        opening.script, opening.amount.currency, opening.amount.minor, opening.provider_key,
-        card.brand, card.first6, card.last4, card.fingerprint, 1 if opening.sending else 0, opening.expires_in,
+        opening.script, amount.currency, amount.minor, opening.provider_key, card.brand, card.first6, card.last4,
+        card.fingerprint, sends, sent_at, expires_at, at, opening.routed_to,
     )  # fmt: skip
-    assert row is not None
-    return _payment(row)
+    return Payment(
+        merchant_id=opening.merchant_id, payment_id=opening.payment_id, ref_kind=opening.ref_kind, ref=opening.ref,
+        provider=opening.provider, method=opening.method, script=opening.script, status="opened", currency=amount.currency,
+        amount_minor=amount.minor, captured_minor=0, refunded_minor=0, refunding_minor=0, provider_key=opening.provider_key,
+        provider_ref=None, pay_url=None, reason=None, message=None, card_last4=card.last4, sends=sends, last_sent_at=sent_at,
+        asks=0, unanswerable=0, next_ask_at=None, unknown_since=None, expires_at=expires_at, created_at=at, quantity="1",
+        ref_is_number=False, routed_to=opening.routed_to, read_at=at,
+    )  # fmt: skip
 
 
 async def find(reader: Reader, merchant_id: str, payment_id: uuid.UUID) -> Payment | None:
     """One payment, or None."""
-    row = await reader.row(f"SELECT {_COLUMNS} FROM payments WHERE merchant_id = $1 AND payment_id = $2", merchant_id, payment_id)
-    return _payment(row) if row else None
+    row = await reader.row(f"SELECT {COLUMNS} FROM payments WHERE merchant_id = $1 AND payment_id = $2", merchant_id, payment_id)
+    return payment_of(row) if row else None
 
 
 async def find_anywhere(reader: Reader, payment_id: uuid.UUID) -> Payment | None:
     """One payment by its id alone: a plain read for inbound reports; whatever follows names the merchant."""
-    row = await reader.row(f"SELECT {_COLUMNS} FROM payments WHERE payment_id = $1", payment_id)
-    return _payment(row) if row else None
+    row = await reader.row(f"SELECT {COLUMNS} FROM payments WHERE payment_id = $1", payment_id)
+    return payment_of(row) if row else None
 
 
 async def lock(tx: Tx, merchant_id: str, payment_id: uuid.UUID) -> Payment:
     """One payment under its row lock. Raises `PaymentMissing`."""
     row = await tx.row(
-        f"SELECT {_COLUMNS} FROM payments WHERE merchant_id = $1 AND payment_id = $2 FOR UPDATE", merchant_id, payment_id
+        f"SELECT {COLUMNS} FROM payments WHERE merchant_id = $1 AND payment_id = $2 FOR UPDATE", merchant_id, payment_id
     )
     if row is None:
         raise PaymentMissing
-    return _payment(row)
+    return payment_of(row)
 
 
-async def write_verdict(tx: Tx, payment: Payment, after: str, verdict: Verdict) -> Payment | None:
-    """Move a payment from the status it was read in; None when it has another status by now."""
-    row = await tx.row(
+async def lock_reference(tx: Tx, payment: Payment) -> list[tuple[Payment, bool]]:
+    """All payments of a payment's reference under their row locks, taken in the order of ids, and whether each holds it."""
+    rows = await tx.rows(
         f"""
+        SELECT {COLUMNS}, holds_reference FROM payments
+         WHERE merchant_id = $1 AND ref = $2 AND ref_kind = $3 ORDER BY payment_id FOR UPDATE
+        """,
+        payment.merchant_id, payment.ref, payment.ref_kind,
+    )  # fmt: skip
+    found = [dict(row.items()) for row in rows]
+    return [(Payment(**{name: row[name] for name in row if name != "holds_reference"}), row["holds_reference"]) for row in found]
+
+
+_VERDICT = Write(
+    "payment_moved",
+    """
+    payment_moved AS (
         UPDATE payments SET
                status = $4,
                captured_minor = CASE WHEN $4 = 'paid' THEN amount_minor ELSE captured_minor END,
@@ -87,19 +128,83 @@ async def write_verdict(tx: Tx, payment: Payment, after: str, verdict: Verdict) 
                reason = CASE WHEN $4 = 'paid' THEN NULL ELSE coalesce($6, reason) END,
                message = coalesce($7, message),
                pay_url = coalesce($8, pay_url),
-               holds_reference = $4 = ANY ($9),
+               holds_reference = $9 AND ref_kind <> 'grpc',
                asks = CASE WHEN status = 'unknown' AND $4 = 'unknown' THEN asks + 1 ELSE 0 END,
                unanswerable = unanswerable + $11,
                next_ask_at = kassa_now() + make_interval(secs => $10::float8),
                unknown_since = CASE WHEN $4 IN ('unknown', 'parked') THEN coalesce(unknown_since, kassa_now()) END,
                updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2 AND status = $3
-        RETURNING {_COLUMNS}
-        """,
+        RETURNING *)
+    """,
+    expects="1",
+    unmet=PaymentMoved,
+)
+_VERDICT_NOW = _VERDICT.selecting(COLUMNS)
+
+
+async def write_verdict(tx: Tx, payment: Payment, after: str, verdict: Verdict, *, holds: bool = True) -> Payment | None:
+    """Move a payment from the status it was read in; None when it has another status by now.
+
+    `holds` False: money that came beside another payment's must not hold the reference.
+    """
+    row = await tx.row(_VERDICT_NOW, *_told(payment, after, verdict, holds=holds))
+    return payment_of(row) if row else None
+
+
+async def write_yes(tx: Tx, payment: Payment, verdict: Verdict) -> Payment:
+    """Move a payment to `paid` later; the payment as it is then. `PaymentMoved` if it has another status by then."""
+    await tx.later(_VERDICT, *_told(payment, "paid", verdict, holds=True))
+    return replace(
+        payment,
+        status="paid",
+        captured_minor=payment.amount_minor,
+        provider_ref=verdict.ref if verdict.ref is not None else payment.provider_ref,
+        reason=None,
+        message=verdict.message if verdict.message is not None else payment.message,
+        pay_url=verdict.url if verdict.url is not None else payment.pay_url,
+        asks=0,
+        unanswerable=payment.unanswerable + verdict.unanswerable,
+        next_ask_at=None,
+        unknown_since=None,
+    )
+
+
+def _told(payment: Payment, after: str, verdict: Verdict, *, holds: bool) -> tuple[Any, ...]:
+    return (
         payment.merchant_id, payment.payment_id, payment.status, after, verdict.ref, verdict.code, verdict.message,
-        verdict.url, sorted(HOLDS), verdict.ask_in_s, int(verdict.unanswerable),
+        verdict.url, holds and after in HOLDS, verdict.ask_in_s, int(verdict.unanswerable),
     )  # fmt: skip
-    return _payment(row) if row else None
+
+
+async def write_verdicts(tx: Tx, verdicts: Sequence[tuple[Payment, Verdict]], after: Sequence[str]) -> dict[uuid.UUID, Payment]:
+    """Move many payments of one merchant from the statuses they were read in; those that had others by now are left out."""
+    columns = placeholders(
+        [
+            (payment.payment_id, payment.status, status, verdict.ref, verdict.code, verdict.message, verdict.ask_in_s)
+            for (payment, verdict), status in zip(verdicts, after, strict=True)
+        ],
+        7,
+    )
+    rows = await tx.rows(
+        f"""
+        UPDATE payments p SET
+               status = v.after,
+               captured_minor = CASE WHEN v.after = 'paid' THEN p.amount_minor ELSE p.captured_minor END,
+               provider_ref = coalesce(v.ref, p.provider_ref),
+               reason = CASE WHEN v.after = 'paid' THEN NULL ELSE coalesce(v.code, p.reason) END,
+               message = coalesce(v.message, p.message),
+               holds_reference = v.after = ANY ($9) AND p.ref_kind <> 'grpc',
+               next_ask_at = kassa_now() + make_interval(secs => v.ask_in),
+               updated_at = kassa_now()
+          FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[])
+            AS v (id, before, after, ref, code, message, ask_in)
+         WHERE p.merchant_id = $1 AND p.payment_id = v.id AND p.status = v.before
+        RETURNING {", ".join("p." + name.strip() if " AS " not in name else name for name in COLUMNS.split(","))}
+        """,
+        verdicts[0][0].merchant_id, *columns, sorted(HOLDS),
+    )  # fmt: skip
+    return {row["payment_id"]: payment_of(row) for row in rows}
 
 
 async def note_sending(tx: Tx, payment: Payment) -> Payment:
@@ -108,13 +213,13 @@ async def note_sending(tx: Tx, payment: Payment) -> Payment:
         f"""
         UPDATE payments SET sends = sends + 1, last_sent_at = kassa_now(), updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2 AND status = $3
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         payment.merchant_id, payment.payment_id, payment.status,
     )  # fmt: skip
     if row is None:
         raise PaymentMissing
-    return _payment(row)
+    return payment_of(row)
 
 
 async def note_late_look(tx: Tx, payment: Payment, ask_in_s: float | None) -> Payment:
@@ -123,11 +228,11 @@ async def note_late_look(tx: Tx, payment: Payment, ask_in_s: float | None) -> Pa
         f"""
         UPDATE payments SET asks = asks + 1, next_ask_at = kassa_now() + make_interval(secs => $4::float8)
          WHERE merchant_id = $1 AND payment_id = $2 AND status = 'declined' AND asks = $3
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         payment.merchant_id, payment.payment_id, payment.asks, ask_in_s,
     )  # fmt: skip
-    return _payment(row) if row else await lock(tx, payment.merchant_id, payment.payment_id)
+    return payment_of(row) if row else await lock(tx, payment.merchant_id, payment.payment_id)
 
 
 async def insert_refund(
@@ -148,13 +253,31 @@ async def insert_refund(
         UPDATE payments SET refunding_minor = refunding_minor + $3, updated_at = kassa_now(),
                status = CASE WHEN refunded_minor + refunding_minor + $3 = captured_minor THEN 'refunding' ELSE status END
          WHERE merchant_id = $1 AND payment_id = $2
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         payment.merchant_id, payment.payment_id, amount_minor,
     )  # fmt: skip
     assert row is not None
     assert paid is not None
-    return _payment(paid), _refund(row)
+    return payment_of(paid), _refund(row)
+
+
+async def insert_refund_lines(tx: Tx, refund: Refund, lines: Sequence[RefundLine]) -> None:
+    """Note which lines of an order a refund gives back."""
+    columns = placeholders([(line.line_id, line.quantity, line.amount_minor, line.restock) for line in lines], 4)
+    await tx.execute(
+        """
+        INSERT INTO refund_lines (merchant_id, refund_id, line_id, quantity, amount_minor, restock)
+        SELECT $1, $2, * FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::boolean[])
+        """,
+        refund.merchant_id, refund.refund_id, *columns,
+    )  # fmt: skip
+
+
+async def find_refund(reader: Reader, merchant_id: str, refund_id: uuid.UUID) -> Refund | None:
+    """One refund, or None."""
+    row = await reader.row(f"SELECT {_REFUND} FROM refunds WHERE merchant_id = $1 AND refund_id = $2", merchant_id, refund_id)
+    return _refund(row) if row else None
 
 
 async def claim_refund(db: Database, refund: Refund, lease_s: float) -> Refund | None:
@@ -209,13 +332,13 @@ async def apply_refund(tx: Tx, payment: Payment, refund: Refund) -> Payment:
                holds_reference = holds_reference AND refunded_minor + $4 <> captured_minor,
                updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         payment.merchant_id, payment.payment_id, taken, given,
     )  # fmt: skip
     if row is None:
         raise PaymentMissing
-    return _payment(row)
+    return payment_of(row)
 
 
 async def refunds_of(reader: Reader, merchant_id: str, payment_id: uuid.UUID) -> list[Refund]:

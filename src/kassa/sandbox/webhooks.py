@@ -20,7 +20,7 @@ from kassa.sandbox.model import MICROSECONDS, Tx
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 60.0
-_LIMIT_S = 10.0
+_LIMIT_S = 4.0
 _LOOK_AGAIN_S = 1.0
 _AT_ONCE = 20
 _TOLD = 2
@@ -96,7 +96,7 @@ def _claim_due(tx: Tx) -> tuple[list[_Due], float]:
         " ORDER BY next_us, id LIMIT ?",
         (now, _AT_ONCE),
     ).fetchall()
-    lent = now + round(2 * _LIMIT_S * MICROSECONDS)
+    lent = now + round((_LIMIT_S + 1) * MICROSECONDS)
     tx.executemany("UPDATE webhooks SET next_us = ?, attempts = attempts + 1 WHERE id = ?", [(lent, row[0]) for row in rows])
     return [_Due(*row) for row in rows], 0.0 if rows else _until_next(tx, now)
 

@@ -73,4 +73,15 @@ _HOLDERS = Question(
     """,
 )
 
-QUESTIONS = (_TWO_EFFECTS, _UNANSWERED, _EMPTY_ANSWERS, _CHARGES, _REFUNDS, _CARTS, _HOLDERS)
+_NO_LINK = Question(
+    8,
+    "An idempotency key keeps an answer for a payment that failed for want of a link",
+    """
+    SELECT k.merchant_id, 'payment:' || p.payment_id, format('payment %s (%s)', p.status, coalesce(p.reason, 'no reason'))
+      FROM idempotency_keys k
+      JOIN payments p ON p.merchant_id = k.merchant_id AND p.payment_id::text = k.subject
+     WHERE k.operation = 'POST /api/v1/payments' AND k.state = 'done' AND p.pay_url IS NULL AND p.captured_minor = 0
+    """,
+)
+
+QUESTIONS = (_TWO_EFFECTS, _UNANSWERED, _EMPTY_ANSWERS, _CHARGES, _REFUNDS, _CARTS, _HOLDERS, _NO_LINK)

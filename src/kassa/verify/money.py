@@ -35,7 +35,8 @@ _CAPTURES = Question(
       FROM payments p
       LEFT JOIN ledger_entries e ON e.merchant_id = p.merchant_id AND e.payment_id = p.payment_id AND e.kind = 'capture'
       LEFT JOIN ledger_postings g ON g.merchant_id = e.merchant_id AND g.entry_id = e.entry_id
-           AND g.debit = 'provider:' || p.provider AND g.credit = 'merchant:' || p.merchant_id AND g.currency = p.currency
+           AND g.debit = 'provider:' || coalesce(p.routed_to, p.provider) AND g.credit = 'merchant:' || p.merchant_id
+           AND g.currency = p.currency
      WHERE p.status IN {PAID} AND p.amount_minor > 0
      GROUP BY p.merchant_id, p.payment_id
     HAVING count(DISTINCT e.entry_id) <> 1 OR coalesce(sum(g.amount_minor), 0) <> p.amount_minor

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from kassa.verify.model import Question, values
 
+_KNOWN = {"parked", "paid", "declined", "expired", "cancelled", "refunding", "refunded", "reversed"}
+"""Nothing that a buyer may still pay."""
+
 _PAYMENT_OF = {
     "started": {"opened"},
     "reserved": {"opened"},  # cash on delivery
     "paying": {"opened", "waiting", "unknown"},
     "paid": {"paid"},
     "completed": {"paid", "refunding", "refunded", "reversed", "opened", "cancelled"},  # the last two: cash, see below
-    # An undo begins with whatever was known; only a buyer who may still pay is a contradiction.
-    "undoing": {"opened", "unknown", "parked", "paid", "declined", "expired", "cancelled", "refunding", "refunded", "reversed"},
-    "undone": {"unknown", "parked", "declined", "expired", "cancelled", "refunding", "refunded", "reversed"},
+    "undoing": _KNOWN | {"unknown"},
+    "undone": _KNOWN - {"paid"} | {"unknown"},
     "returning": {"paid", "refunding", "refunded", "reversed"},
-    "parked": {"unknown", "parked", "paid", "refunding", "refunded", "reversed"},
+    "parked": _KNOWN | {"unknown"},
 }
 """What a payment may be, by the status of its checkout."""
 
@@ -113,6 +115,21 @@ _UNLISTED = Question(
     """,
 )
 
+_FORGOTTEN = Question(
+    3,
+    "A refund that needs a person is on nobody's list",
+    """
+    SELECT r.merchant_id, 'refund:' || r.refund_id,
+           format('%s %s, %s', r.amount_minor, r.currency, coalesce(r.message, 'no answer'))
+      FROM refunds r
+      JOIN payments p ON p.merchant_id = r.merchant_id AND p.payment_id = r.payment_id
+      LEFT JOIN checkouts c ON c.merchant_id = p.merchant_id AND c.payment_id = p.payment_id
+     WHERE r.status = 'parked'
+       AND NOT EXISTS (SELECT 1 FROM cases k WHERE k.merchant_id = r.merchant_id AND k.closed_at IS NULL
+                          AND k.subject IN ('checkout:' || c.checkout_id, 'payment:' || p.payment_id, 'refund:' || r.refund_id))
+    """,
+)
+
 _DECREMENTS = Question(
     3,
     "A completed checkout did not take its own tracked stock once",
@@ -152,20 +169,30 @@ _SALES = Question(
 
 _RETURNS = Question(
     3,
-    "Sold stock did not come back exactly where its order was cancelled",
+    "Sold stock did not come back exactly where its order was cancelled, or a refund put it back",
     """
     SELECT s.merchant_id, 'order:' || o.order_id,
            format('%s: order %s, sold %s, returned %s', s.product_id, o.status, s.quantity, coalesce(b.quantity, 0))
       FROM stock_journal s
       JOIN checkouts c ON c.merchant_id = s.merchant_id AND c.checkout_id::text = s.reference
       JOIN orders o ON o.merchant_id = c.merchant_id AND o.order_id = c.order_id
-      LEFT JOIN stock_journal b ON b.merchant_id = s.merchant_id AND b.channel = s.channel AND b.product_id = s.product_id
-           AND b.reference = s.reference AND b.kind = 'returned'
+      LEFT JOIN (
+           SELECT merchant_id, channel, product_id, left(reference, 36) AS checkout, sum(quantity) AS quantity
+             FROM stock_journal WHERE kind = 'returned' GROUP BY merchant_id, channel, product_id, left(reference, 36)) b
+        ON b.merchant_id = s.merchant_id AND b.channel = s.channel AND b.product_id = s.product_id AND b.checkout = s.reference
+      LEFT JOIN (
+           SELECT r.merchant_id, r.payment_id, l.line_id, sum(l.quantity) AS most,
+                  coalesce(sum(l.quantity) FILTER (WHERE r.status <> 'failed'), 0) AS least
+             FROM refunds r JOIN refund_lines l ON l.merchant_id = r.merchant_id AND l.refund_id = r.refund_id
+            WHERE l.restock GROUP BY r.merchant_id, r.payment_id, l.line_id) g
+        ON g.merchant_id = c.merchant_id AND g.payment_id = c.payment_id AND g.line_id = s.product_id
      WHERE s.kind = 'sold'
-       AND b.quantity IS DISTINCT FROM CASE WHEN o.status = 'cancelled' AND c.status = 'completed' THEN s.quantity END
+       -- What a refund that failed had put back stays on the shelf, and is not put back again by the next one.
+       AND CASE WHEN o.status = 'cancelled' AND c.status = 'completed' THEN coalesce(b.quantity, 0) <> s.quantity
+                ELSE coalesce(b.quantity, 0) NOT BETWEEN coalesce(g.least, 0) AND coalesce(g.most, 0) END
     """,
 )
 
 QUESTIONS = (
-    _PAYMENTS, _ORDERS, _REFERENCES, _TWICE_PAID, _HOMELESS, _UNLISTED, _DECREMENTS, _SALES, _RETURNS,
+    _PAYMENTS, _ORDERS, _REFERENCES, _TWICE_PAID, _HOMELESS, _UNLISTED, _FORGOTTEN, _DECREMENTS, _SALES, _RETURNS,
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kassa.kit import clock
 from kassa.kit.context import Context
 from kassa.kit.database import Reader
-from kassa.verify import cards, events, keys, money, moves, purchases, stock, waiting
+from kassa.verify import cards, deliveries, events, keys, money, moves, purchases, stock, tokens, waiting
 from kassa.verify.book import Book, compare
 from kassa.verify.model import Breach, ask
 
@@ -16,17 +16,18 @@ INVARIANTS = (
     (4, "Stock is never below zero, is explained by its journal, and is reserved for open checkouts only"),
     (5, "Nothing is unfinished long past its deadline, nothing stays unknown without a person"),
     (6, "Only allowed moves, versions without gaps, one story told by order, payment and checkout"),
-    (7, "Events are numbered without gaps per subject, each fact has its event, and buyers are told in order"),
+    (7, "Events are numbered without gaps per subject, each fact has its event, and buyers and merchants are told in order"),
     (8, "One idempotency key, one effect"),
     (9, "The provider's book equals ours"),
+    (11, "Tokens never below zero; one for each accepted payment, given back where there was no link"),
     (12, "No card number or security code at rest"),
 )
 """What is recomputed, by its number in the product's list. 9 needs a book to compare with. 10 (no answer shows another
-tenant's object) cannot be seen in tables; 11 (tokens) has no tables yet."""
+tenant's object) cannot be seen in tables."""
 
 _QUESTIONS = (
     *money.QUESTIONS, *purchases.QUESTIONS, *stock.QUESTIONS, *waiting.QUESTIONS, *moves.QUESTIONS, *events.QUESTIONS,
-    *keys.QUESTIONS,
+    *deliveries.QUESTIONS, *keys.QUESTIONS, *tokens.QUESTIONS,
 )  # fmt: skip
 
 

@@ -73,14 +73,19 @@ _CONSUMED = Question(
 
 _RETURNED = Question(
     4,
-    "More came back than was sold",
+    "What came back is not what its reservation counts, or more than was sold",
     """
-    SELECT b.merchant_id, 'checkout:' || left(b.reference, 36),
-           format('%s of %s returned, %s sold', b.quantity, b.product_id, coalesce(s.quantity, 0))
-      FROM stock_journal b
-      LEFT JOIN stock_journal s ON s.merchant_id = b.merchant_id AND s.channel = b.channel AND s.product_id = b.product_id
-           AND s.reference = b.reference AND s.kind = 'sold'
-     WHERE b.kind = 'returned' AND b.quantity > coalesce(s.quantity, 0)
+    SELECT coalesce(r.merchant_id, b.merchant_id), 'checkout:' || coalesce(r.checkout_id::text, b.checkout),
+           format('%s of %s returned by the journal, %s by the reservation, %s sold', coalesce(b.quantity, 0),
+                  coalesce(r.product_id, b.product_id), coalesce(r.returned, 0), coalesce(r.quantity, 0))
+      FROM (SELECT * FROM reservations WHERE source = 'own') r
+      FULL JOIN (
+           SELECT merchant_id, channel, product_id, left(reference, 36) AS checkout, sum(quantity) AS quantity
+             FROM stock_journal WHERE kind = 'returned' GROUP BY merchant_id, channel, product_id, left(reference, 36)) b
+        ON b.merchant_id = r.merchant_id AND b.channel = r.channel AND b.product_id = r.product_id
+       AND b.checkout = r.checkout_id::text
+     WHERE coalesce(b.quantity, 0) <> coalesce(r.returned, 0)
+        OR coalesce(b.quantity, 0) > CASE WHEN r.state = 'consumed' THEN r.quantity ELSE 0 END
     """,
 )
 

@@ -56,10 +56,23 @@ _UNKNOWN = Question(
 
 _REFUNDS = Question(
     5,
-    "A refund has been pending for more than 24 h without a person",
+    "A refund has been pending for longer than its plan without a person",
     f"""
-    SELECT merchant_id, 'refund:' || refund_id, format('pending since %s, sent %s times', date_trunc('second', created_at), sends)
-      FROM refunds WHERE status = 'pending' AND coalesce(first_sent_at, created_at) < kassa_now() - {_TRIED_FOR}
+    SELECT r.merchant_id, 'refund:' || r.refund_id,
+           format('pending since %s, sent %s times', date_trunc('second', r.created_at), r.sends)
+      FROM refunds r JOIN payments p ON p.merchant_id = r.merchant_id AND p.payment_id = r.payment_id
+     WHERE r.status = 'pending' AND coalesce(r.first_sent_at, r.created_at)
+         < kassa_now() - CASE WHEN p.provider IN ('link', 'external') THEN {_ASKED_FOR} ELSE {_TRIED_FOR} END
+    """,
+)
+
+_REQUESTED = Question(
+    5,
+    "A payment of no order is pending 30 minutes past its end",
+    f"""
+    SELECT merchant_id, 'payment:' || payment_id, format('%s, to be closed at %s', status, date_trunc('second', expires_at))
+      FROM payments
+     WHERE ref_kind <> 'order' AND status IN ('opened', 'waiting') AND expires_at < kassa_now() - {_SLACK}
     """,
 )
 
@@ -78,4 +91,4 @@ _HELD = Question(
     """,
 )
 
-QUESTIONS = (_CHECKOUTS, _UNDOING, _UNKNOWN, _REFUNDS, _HELD)
+QUESTIONS = (_CHECKOUTS, _UNDOING, _UNKNOWN, _REFUNDS, _REQUESTED, _HELD)

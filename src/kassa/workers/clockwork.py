@@ -1,13 +1,18 @@
-"""Every N seconds, do Z: one table. Each act finds its own due work, claims it, and may run in any number of processes."""
+"""Every N seconds, do Z: one table. Each act finds its own due work, claims it, and may run in any number of processes.
+
+Acts of one name are started together: `kassa work --only deliver`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from kassa import checkout, notices
-from kassa.kit import once
+from kassa import checkout, collect, notices, webhooks
+from kassa.events import feed
+from kassa.kit import once, statistics
 from kassa.kit.context import Context
+from kassa.webhooks.delivery import Deliverer
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +28,30 @@ async def _sweep_keys(ctx: Context) -> int:
     return await once.sweep(ctx.db)
 
 
+async def _look_at_grown_tables(ctx: Context) -> int:
+    await statistics.look_at_grown_tables(ctx.db)
+    return 0
+
+
+async def _reclaim(ctx: Context) -> int:
+    return await ctx.port(Deliverer).reclaim(ctx)
+
+
+async def _tidy(ctx: Context) -> int:
+    return await ctx.port(Deliverer).tidy(ctx)
+
+
 CLOCKWORK = (
     Tick("checkouts", 0.5, checkout.sweep_checkouts),
+    Tick("payments", 0.25, collect.sweep_payments),
+    Tick("reports", 1.0, collect.sweep_unmatched),
     Tick("refunds", 1.0, checkout.sweep_refunds),
     Tick("notices", 0.5, notices.send_due),
+    Tick("notices", 3600.0, notices.sweep_sent),
+    Tick("deliver", 1.0, _reclaim),
+    Tick("deliver", 5.0, webhooks.ensure_callbacks),
+    Tick("deliver", 60.0, _tidy),
+    Tick("relay", 3600.0, feed.shorten_feeds),
     Tick("keys", 60.0, _sweep_keys),
+    Tick("statistics", 2.0, _look_at_grown_tables),
 )

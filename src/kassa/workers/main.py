@@ -1,4 +1,4 @@
-"""Run the clockwork until told to stop. A tick that fails is logged and tried again; none ends the others."""
+"""Run the workers until told to stop. One that fails is logged and goes on after a pause; none ends the others."""
 
 from __future__ import annotations
 
@@ -6,22 +6,40 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Iterable
 
 from kassa.kit.context import Context
 from kassa.kit.errors import KassaError
 from kassa.workers.clockwork import CLOCKWORK, Tick
+from kassa.workers.standing import STANDING, Standing
 
 log = logging.getLogger("kassa.workers")
 _AFTER_FAILURE_S = 2.0
 
 
 async def run(ctx: Context, stop: asyncio.Event, only: tuple[str, ...] = ()) -> None:
-    """Run the named ticks (all when none is named) until `stop` is set. Raises `ValueError` for an unknown name."""
-    unknown = set(only) - {tick.name for tick in CLOCKWORK}
+    """Run the named workers (all when none is named) until `stop` is set. Raises `ValueError` for an unknown name."""
+    known = _names((*STANDING, *CLOCKWORK))
+    unknown = sorted(set(only).difference(known))
     if unknown:
-        known = ", ".join(tick.name for tick in CLOCKWORK)
-        raise ValueError(f"no such worker: {', '.join(sorted(unknown))}; there are {known}")
-    await asyncio.gather(*(_keep(ctx, tick, stop) for tick in CLOCKWORK if not only or tick.name in only))
+        raise ValueError(f"no such worker: {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted = set(only or known)
+    standing = (_stand(ctx, each, stop) for each in STANDING if each.name in wanted)
+    ticking = (_keep(ctx, each, stop) for each in CLOCKWORK if each.name in wanted)
+    await asyncio.gather(*standing, *ticking)
+
+
+def _names(workers: Iterable[Tick | Standing]) -> list[str]:
+    return list(dict.fromkeys(worker.name for worker in workers))
+
+
+async def _stand(ctx: Context, standing: Standing, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            await standing.work(ctx, stop)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
+            _note(standing.name, error)
+            await _pause(stop, _AFTER_FAILURE_S)
 
 
 async def _keep(ctx: Context, tick: Tick, stop: asyncio.Event) -> None:
@@ -30,12 +48,20 @@ async def _keep(ctx: Context, tick: Tick, stop: asyncio.Event) -> None:
         try:
             if await tick.act(ctx):
                 pause = 0.05
-        except KassaError as error:
-            log.warning("%s: %s", tick.name, error.code)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next turn may go well
+            _note(tick.name, error)
             pause = max(pause, _AFTER_FAILURE_S)
-        except Exception:
-            log.exception("%s failed", tick.name)
-            pause = max(pause, _AFTER_FAILURE_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause * random.uniform(0.9, 1.1)):  # noqa: S311 - so that processes do not tick together
-                await stop.wait()
+        await _pause(stop, pause)
+
+
+def _note(name: str, error: Exception) -> None:
+    if isinstance(error, KassaError):
+        log.warning("%s: %s", name, error.code)
+    else:
+        log.error("%s failed", name, exc_info=error)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds * random.uniform(0.9, 1.1)):  # noqa: S311 - so that processes do not tick together
+            await stop.wait()

@@ -133,8 +133,6 @@ class Histories(RuleBasedStateMachine):
         """
         self.strangers_are_told(told, acts)
         items = {"mouse": mice} | ({"lamp": lamps} if lamps else {})
-        if provider == "cash_on_delivery" and self.kind != "own":
-            provider = "link"  # see test_cash_that_nobody_will_collect.py
         surface = "orders" if provider != "card" else surface
         try:
             held = self.town.run(self.shop.begin(items, provider=provider, surface=surface))
@@ -249,7 +247,7 @@ class Histories(RuleBasedStateMachine):
         moving = await self.moving()
         assert moving == [], f"it did not come to rest: {moving}"
         found = await verify.run(self.shop.ctx, book=self.book)
-        mine = [breach for breach in found if breach.merchant_id in {self.shop.merchant_id, "*", "-"}]
+        mine = [breach for breach in found if breach.merchant_id in {self.shop.merchant_id, "-"}]
         assert mine == [], mine
         assert self.town.cards.without_card == 0, "a charge was sent after a restart"
 
@@ -275,7 +273,7 @@ def test_no_history_breaks_the_promise(database_server: DatabaseServer) -> None:
     town = Town(database_server.fresh(), loop)
     try:
         run_state_machine_as_test(
-            lambda: Histories(town), settings=settings(max_examples=60, stateful_step_count=20, deadline=None)
+            lambda: Histories(town), settings=settings(max_examples=40, stateful_step_count=20, deadline=None)
         )
     finally:
         town.run(town.db.close())

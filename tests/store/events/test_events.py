@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncpg
 import pytest
-from tests.factories import Shop, at_once, open_shop
+from tests.factories import Shop, at_once, open_shop, open_world
 
-from kassa.events import Event, record
+from kassa.events import OUTBOX, Event, FanOut, record
+from kassa.kit.bell import Bell
 from kassa.kit.ids import new_id
 
 
@@ -97,3 +99,46 @@ async def test_told_twice_it_happened_twice_under_two_ids(shop: Shop) -> None:
     assert len({row["event_id"] for row in rows}) == 2
     assert {row["occurred_at"] for row in rows} == {rows[0]["occurred_at"]}
     assert all(row["data"] == event.data and row["version"] == 1 for row in rows)
+
+
+async def test_whoever_is_to_be_told_is_written_down_by_the_statement_that_writes_the_events(kassa_dsn: str) -> None:
+    heard = """
+        heard AS (INSERT INTO event_counters (merchant_id, subject, last)
+                  SELECT merchant_id, event_id::text || sequence || (data->>'n'), 1 / (type <> 'bad')::int FROM event_recorded
+                   WHERE subject <> 'payment:1')
+    """
+    async with open_world(kassa_dsn, size=2) as ctx:
+        ctx.db.ports[FanOut] = FanOut((heard,))
+        shop = await open_shop(ctx)
+        before = ctx.db.statements
+        await tell(shop, ("order:1", "a"), ("payment:1", "b"))
+        assert ctx.db.statements == before + 1
+        event_id = await shop.db.value("SELECT event_id FROM events WHERE merchant_id = $1 AND type = 'a'", shop.merchant_id)
+        found = "SELECT subject FROM event_counters WHERE merchant_id = $1 AND subject NOT LIKE '%:%'"
+        assert [row["subject"] for row in await shop.db.rows(found, shop.merchant_id)] == [f"{event_id}11"]
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await tell(shop, ("order:1", "bad"))
+        assert await shop.events("order:1") == [(1, "a")], "what cannot be told on did not happen"
+
+
+async def test_new_events_ring_after_their_commit_and_only_then(kassa_dsn: str) -> None:
+    async with open_world(kassa_dsn, size=2) as ctx:
+        bell = ctx.db.ports[Bell] = Bell()
+        shop = await open_shop(ctx)
+        async with bell.listen(OUTBOX) as anything, bell.listen("order:1") as order, bell.listen("order:2") as other:
+            with pytest.raises(ZeroDivisionError):
+                await tell(shop, ("order:1", "a"), fails=True)
+            assert not await order.wait(0)
+            await tell(shop, ("order:1", "a"))
+            assert await order.wait(0)
+            assert await anything.wait(0)
+            assert not await other.wait(0)
+
+
+async def test_what_is_told_keeps_the_order_of_its_members(shop: Shop) -> None:
+    data = {"payment_id": "p", "amount": "2", "a": {"z": 1, "b": None}, "captured": "0.00"}
+    async with shop.db.transaction("tell") as tx:
+        record(tx, Event(shop.merchant_id, "order:1", "a", data))
+    assert await shop.db.value("SELECT data::text FROM events WHERE merchant_id = $1", shop.merchant_id) == (
+        '{"payment_id":"p","amount":"2","a":{"z":1,"b":null},"captured":"0.00"}'
+    )

@@ -182,7 +182,8 @@ async def test_a_person_says_that_it_was_given_back_by_hand(shop: Shop) -> None:
     refund = await conclude(shop, await begin(shop, payment, owed=True), "impossible")
     for _ in range(2):
         async with shop.db.transaction("refund") as tx:
-            await payments.note_refund_done(tx, await shop.payment_of(payment.payment_id), refund)
+            by_hand = RefundVerdict("succeeded", message="by hand")
+            await payments.conclude_refund(tx, await shop.payment_of(payment.payment_id), refund, by_hand)
     assert await sums(shop, payment) == ("refunded", 10_000, 10_000, 0)
     assert await shop.entries(payment.payment_id) == [("capture", 10_000), ("refund", 10_000)]
 

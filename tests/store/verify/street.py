@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from tests import factories
-from tests.factories import CURRENCY, ScriptedCards, ScriptedLinks, ScriptedNeighbour, Shop, open_shop, settle, world
+from tests.factories import (
+    CURRENCY,
+    ScriptedCards,
+    ScriptedLinks,
+    ScriptedNeighbour,
+    Shop,
+    Till,
+    open_shop,
+    open_till,
+    settle,
+    world,
+)
 
-from kassa import checkout, payments
+from kassa import checkout, collect, payments
 from kassa.catalog.sources import OwnSource
 from kassa.checkout import Neighbours, Rules, saga, store
 from kassa.kit import clock
@@ -17,7 +30,7 @@ from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
-from kassa.payments import Verdict
+from kassa.payments import Payment, Verdict
 
 DECLINED = replace(factories.CARD, number="4000000000000002")
 
@@ -56,6 +69,7 @@ class Street:
         await self.link_payers()
         await self.later()
         await self.outside()
+        await self.merchants()
 
     async def shop(self, ctx: Context | None = None) -> Shop:
         return await open_shop(ctx or world(self.db, providers=[self.cards, self.links]), mouse=100, lamp=50, gift=None)
@@ -149,6 +163,10 @@ class Street:
             held = await shop.begin({"mouse": 1, "lamp": 1})
             await saga.drive(ctx, held)
             self.note(name, held.checkout, shop.merchant_id)
+        self.inventory.script, self.orders.script = {"restock": ["no_route"]}, {"order_service": ["no"]}
+        held = await shop.begin({"mouse": 1}, provider="cash_on_delivery")
+        await saga.drive(ctx, held)
+        self.note("cash stuck", held.checkout, shop.merchant_id)
         self.inventory.script, self.orders.script, self.cards.refunds = {}, {}, []
         held = await shop.begin({"mouse": 1, "lamp": 1})
         await saga.drive(ctx, held)
@@ -166,6 +184,51 @@ class Street:
                     tx, payment, provider_key=str(new_id()), owed=False, reason=None, amount=Money(amount, CURRENCY)
                 )
                 await payments.conclude_refund(tx, payment, refund, payments.model.RefundVerdict(verdict))
+
+    async def merchants(self) -> None:
+        """Whoever asks for payments of its own orders, and a shop that gives lines back."""
+        till = await open_till(world(self.db, providers=[self.cards, self.links]), tokens=10, mouse=100, lamp=50)
+
+        def note(name: str, payment: Payment | uuid.UUID) -> None:
+            payment_id = payment.payment_id if isinstance(payment, Payment) else payment
+            self.stories[name] = Story(till.merchant_id, payment=str(payment_id))
+
+        note("asked", await till.requested("asked", key="a-merchants-key"))
+        note("asked and paid by link", await till.paid("paid"))
+        self.links.begins = ["silent"]
+        with contextlib.suppress(collect.ProviderUnreachable):
+            await till.request("no link", key="another-key")
+        note("no link", (await till.payments("no link"))[0])
+        note("asked anew", await till.requested("no link", key="another-key"))
+        for name, first in (("superseded", "old"), ("late", "new")):
+            old = await till.requested(name)
+            await settle(till.shop, old, "closed")
+            new = await till.requested(name)
+            for which in (old, new) if first == "old" else (new, old):
+                await till.report(which)
+                await till.rest()
+            note(f"{name}, the older", old)
+            note(f"{name}, the newer", new)
+        for word in ("pending", "impossible"):
+            self.links.refunds = [word]
+            payment = await till.paid(f"given back, {word}")
+            await till.given_back(payment, 2_500)
+            note(f"given back, {word}", payment)
+        made = await collect.request_by_key(
+            till.ctx, collect.KeyedWish(till.merchant_id, Money(700, "USD"), "o", "a-services-key", {})
+        )
+        await collect.sweep_payments(till.ctx)
+        note("by key", made.payment_id)
+        await till.report(new_id())
+        await self.lines(till)
+
+    async def lines(self, till: Till) -> None:
+        order = await till.shop.order("who gives lines back", {"mouse": 3, "lamp": 1}, method="link:stripe")
+        await till.report(order.payment_id)
+        await till.rest()
+        paid = await till.payment(order.payment_id)
+        await till.given_back(paid, lines=[collect.LineAsked("mouse", 2, restock=True), collect.LineAsked("lamp", 1)])
+        self.note("lines given back", order, till.merchant_id)
 
     async def link_payers(self) -> None:
         shop = await self.shop()

@@ -61,6 +61,7 @@ async def test_the_stories_ended_as_they_should(street: Street) -> None:
         "no order": ("undone", "refunded", "cancelled"),
         "stuck refund": ("parked", "refunding", "cancelled"),
         "stuck restock": ("parked", "refunded", "cancelled"),
+        "cash stuck": ("parked", "cancelled", "cancelled"),
         "services cancelled": ("completed", "refunded", "cancelled"),
         "waiting": ("undone", "expired", "cancelled"),
         "link paid": ("completed", "paid", "paid"),
@@ -70,8 +71,33 @@ async def test_the_stories_ended_as_they_should(street: Street) -> None:
         "no link yet": ("undone", "expired", "cancelled"),
         "waits": ("paying", "waiting", "pending"),
         "silent": ("paying", "unknown", "pending"),
+        "lines given back": ("completed", "paid", "paid"),
     }
     assert street.stories["bought"] == street.stories["repeated"]
+
+
+async def test_the_stories_of_merchants_ended_as_they_should(street: Street) -> None:
+    rows = await street.db.rows(
+        "SELECT payment_id::text AS id, status, reason, token_plan IS NOT NULL AS spent FROM payments WHERE ref_kind <> 'order'"
+    )
+    ends = {row["id"]: (row["status"], row["reason"], row["spent"]) for row in rows}
+    told = {name: ends[story.payment] for name, story in street.stories.items() if story.payment in ends}
+    assert told == {
+        "outside paid": ("paid", None, False),
+        "outside declined": ("declined", None, False),
+        "outside refunded": ("paid", None, False),
+        "asked": ("waiting", None, True),
+        "asked and paid by link": ("paid", None, True),
+        "no link": ("declined", "provider_unreachable", False),
+        "asked anew": ("waiting", None, True),
+        "superseded, the older": ("paid", None, True),
+        "superseded, the newer": ("refunded", None, True),
+        "late, the older": ("refunded", None, True),
+        "late, the newer": ("paid", None, True),
+        "given back, pending": ("paid", None, True),
+        "given back, impossible": ("paid", None, True),
+        "by key": ("paid", None, False),
+    }
 
 
 async def test_a_busy_shop_is_clean_while_it_is_busy_and_afterwards(database_server: DatabaseServer) -> None:
@@ -110,7 +136,7 @@ async def test_nothing_can_be_written_while_it_looks(street: Street) -> None:
 
 
 def test_the_list_names_the_invariants_of_the_product_that_tables_can_tell() -> None:
-    assert [number for number, _ in verify.INVARIANTS] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 12]
+    assert [number for number, _ in verify.INVARIANTS] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12]
 
 
 async def test_of_many_breaches_fifty_are_listed_and_the_others_counted(street: Street) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kassa.api.limits import Window
 from kassa.kit.context import request_id
 from kassa.kit.database import CommitUnknown, DatabaseAway
+from kassa.kit.window import Window
 
 from .asking import NoDatabase, an_app, ask, bearer
 
@@ -27,6 +27,7 @@ def code_of(body: Any) -> str:
 
 
 ENVELOPE, DETAIL, PROBLEM = {"success", "message", "error"}, {"detail"}, {"type", "title", "status", "detail", "code"}
+PLAIN = {"detail", "code"}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,8 @@ ENVELOPE, DETAIL, PROBLEM = {"success", "message", "error"}, {"detail"}, {"type"
         ("/checkout/process/", DETAIL),
         ("/checkout/", DETAIL),
         ("/checkout", PROBLEM),
-        ("/api/v1/payments", PROBLEM),
+        ("/api/v1/payments", PLAIN),
+        ("/api/v1/nowhere", PLAIN),
         ("/apiary", PROBLEM),
         ("/", PROBLEM),
         ("/nowhere", PROBLEM),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kassa.api import health
+from kassa.kit import readiness
 
 from .asking import Database, NoDatabase, an_app, ask
 
@@ -36,7 +36,7 @@ async def test_not_ready_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch)
         async def value(self, *_: Any) -> Any:
             await asyncio.sleep(60)
 
-    monkeypatch.setattr(health, "_WITHIN_S", 0.05)
+    monkeypatch.setattr(readiness, "_WITHIN_S", 0.05)
     assert (await ask(an_app(Frozen()), "GET", "/ready")).status == 503
 
 

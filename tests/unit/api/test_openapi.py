@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kassa.api import checkout, health, orders
+from kassa.api import checkout, health, orders, payments, webhooks
 from kassa.api.openapi import CONTRACTS, document, text_of
 from kassa.api.shop import SHOP
 
@@ -23,6 +23,20 @@ def test_the_committed_document_is_the_present_one(contract: str) -> None:
     assert file.read_text(encoding="utf-8") == text_of(contract), "write it anew: kassa.api.openapi.write_all(Path('docs/apis'))"
 
 
+REPEATABLE = {
+    "post /api/v1/payments/webhook",
+    "delete /api/v1/api-keys/{key_id}",
+    "delete /api/v1/webhook-endpoints/{endpoint_id}",  # the second time there is none
+    "post /api/v1/webhook-endpoints/{endpoint_id}/replay",  # finds what is left; merchants drop what they have seen
+}
+"""Once or a hundred times is the same for these by their nature, without a key."""
+
+
+_ENDPOINT = "post /api/v1/webhook-endpoints/{endpoint_id}"
+BODILESS = {f"{_ENDPOINT}/{act}" for act in ("disable", "enable", "test", "deliveries/{delivery_id}/replay")}
+"""Their path says it all."""
+
+
 def operations(contract: str) -> list[tuple[str, str, dict[str, Any]]]:
     return [(method, path, one) for path, verbs in document(contract)["paths"].items() for method, one in verbs.items()]
 
@@ -35,15 +49,17 @@ def test_every_operation_is_described(contract: str) -> None:
         assert one["description"], where
         named = set(re.findall(r"{(\w+)}", path))
         assert {each["name"] for each in one["parameters"] if each["in"] == "path"} == named, where
-        assert ("requestBody" in one) is (method in {"post", "put"}), where
+        assert ("requestBody" in one) is (method in {"post", "put", "patch"} and where not in BODILESS), where
         for status, answer in one["responses"].items():
             assert answer["description"], (where, status)
-            assert answer["content"], (where, status)
+            assert status == "204" or answer["content"], (where, status)
+            if status == "204":
+                continue
             assert all("$ref" in content["schema"] or content["schema"]["type"] for content in answer["content"].values()), (
                 where,
                 status,
             )
-        if method == "delete" or "requestBody" in one:
+        if (method == "delete" or "requestBody" in one) and where not in REPEATABLE:
             assert "Idempotency-Key" in {each["name"] for each in one["parameters"]}, where
 
 
@@ -54,11 +70,16 @@ def test_every_reference_leads_somewhere(contract: str) -> None:
     wanted = set(re.findall(r"#/components/schemas/(\w+)", str(whole)))
     assert wanted <= set(schemas)
     assert set(schemas) <= wanted
-    assert whole["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    named = {name for _, _, one in operations(contract) for each in one.get("security", []) for name in each}
+    assert set(whole["components"]["securitySchemes"]) == named
 
 
 def test_a_contract_documents_its_own_routes_and_all_of_them() -> None:
-    routers = {"orders": orders.ROUTERS, "checkout": checkout.ROUTERS}
+    routers = {
+        "orders": orders.ROUTERS,
+        "checkout": checkout.ROUTERS,
+        "payments": (*payments.ROUTERS, *webhooks.ROUTERS, payments.provider_router),
+    }
     shared = {route.path for route in health.router.routes if route.include_in_schema}  # type: ignore[attr-defined]
     for contract, own in routers.items():
         paths = {route.path for router in own for route in router.routes}  # type: ignore[attr-defined]
@@ -72,6 +93,8 @@ def test_who_needs_a_token_is_said() -> None:
     assert needs["get /api/products"] is None
     assert needs["get /api/cart"] == [{"bearer": []}]
     assert needs["post /checkout/process"] == [{}, {"bearer": []}]
+    assert needs["post /api/v1/payments"] == [{"apiKey": []}, {"merchant": []}]
+    assert needs["get /api/v1/payments/{payment_id}/show"] == [{}, {"apiKey": []}, {"merchant": []}]
 
 
 # The pages

@@ -89,6 +89,7 @@ def test_every_command_that_is_named_exists(path: Path) -> None:
     from kassa.cli.app import app
 
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    known |= {str(group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance is not None}
     assert set(_COMMAND.findall(path.read_text())) <= known
 
 

@@ -66,6 +66,13 @@ def test_a_fingerprint_is_no_plain_hash() -> None:
     assert Keys(NEW).fingerprint(b"4111111111111111") != hashlib.sha256(b"4111111111111111").digest()
 
 
+def test_while_a_secret_is_rotated_the_old_fingerprint_can_still_be_made() -> None:
+    before = Keys(NEW, OLD).before
+    assert before is not None
+    assert before.fingerprint(b"data") == Keys(OLD).fingerprint(b"data")
+    assert Keys(NEW).before is None
+
+
 def test_each_use_has_a_key_of_its_own() -> None:
     keys = Keys(NEW)
     assert keys.fingerprint(b"") not in keys.seal(b"", b"")

@@ -9,7 +9,8 @@ import pytest
 from tests.factories import CARD, payment_as_read, refund_as_read
 
 from kassa.kit.neighbour import Answer, BreakerOpen, NoAnswer, NotSent
-from kassa.payments import Card, Refund
+from kassa.payments import Refund
+from kassa.payments.model import Card
 from kassa.payments.providers import CardService
 
 YES = {"status": "success", "transactionId": "12345ABC", "message": "Payment processed successfully"}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kassa.kit.neighbour import said
-from kassa.payments import Card
-from kassa.payments.model import CardTrace
+from kassa.payments.model import Card, CardTrace
 
 CARD = Card("credit_card", "4111111111111111", "12/25", "123")
 

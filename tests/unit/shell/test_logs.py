@@ -38,6 +38,8 @@ def lines(text: io.StringIO) -> list[dict[str, Any]]:
         "joe.doe+x@example.co.uk",
         "Bearer eyJhbGciOiJIUzI1NiJ9.eyJpZCI6MX0.c2lnbmF0dXJl",
         "postgresql://kassa:pass@db/kassa",
+        "sk_Zm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc4OWFiY2RlZg",
+        "whsec_Zm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc4OWFi",
     ],
 )
 def test_private_text_is_hidden_wherever_it_stands(written: io.StringIO, private: str) -> None:

@@ -137,12 +137,78 @@ def test_random_secrets_are_good_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
         ("LOG_LEVEL", "loud", "LOG_LEVEL"),
         ("PRODUCTION", "perhaps", "PRODUCTION"),
         ("JWT_ALGORITHM", "none", "JWT_ALGORITHM"),
+        ("REDIS_URL", "localhost:6379", "REDIS_URL must begin with redis://"),
+        ("RABBITMQ_URL", "http://guest:topsecret@localhost", "RABBITMQ_URL must begin with amqp://"),
+        ("EXCHANGE_NAME", "amq.topic", "EXCHANGE_NAME must have"),
+        ("QUEUE_NAME", "q" * 241, "QUEUE_NAME must have"),
+        ("MERCHANT_CALLBACK_URL", "shop.example/hook", "MERCHANT_CALLBACK_URL must begin with http://"),
+        ("MERCHANT_CALLBACK_SECRET", "topsecret", "MERCHANT_CALLBACK_SECRET must be whsec_"),
+        ("MERCHANT_CALLBACK_SECRET", "whsec_topsecret", "MERCHANT_CALLBACK_SECRET must be whsec_"),
+        ("MERCHANT_CALLBACK_EVENTS", "payment.paid,payment.lost", "MERCHANT_CALLBACK_EVENTS must name"),
+        ("WEBHOOK_RETRY_SECONDS", "0,5,soon", "WEBHOOK_RETRY_SECONDS must be whole numbers"),
+        ("WEBHOOK_RETRY_SECONDS", "0,-5", "WEBHOOK_RETRY_SECONDS must be whole numbers"),
+        ("WEBHOOK_RETRY_SECONDS", "0,86401", "WEBHOOK_RETRY_SECONDS must be 1 to 20 numbers"),
+        ("WEBHOOK_RETRY_SECONDS", ",".join(["1"] * 21), "WEBHOOK_RETRY_SECONDS must be 1 to 20 numbers"),
+        ("WEBHOOK_TIMEOUT_S", "31", "WEBHOOK_TIMEOUT_S"),
+        ("WEBHOOK_TIMEOUT_S", "0", "WEBHOOK_TIMEOUT_S"),
+        ("EGRESS_PROXY", "proxy:3128", "EGRESS_PROXY must begin with http://"),
+        ("EMAIL_BACKEND", "pigeon", "EMAIL_BACKEND"),
+        ("EMAIL_FROM", "topsecret", "EMAIL_FROM must be an e-mail address"),
+        ("EMAIL_BACKEND", "smtp", "SMTP_HOST is not set; EMAIL_BACKEND=smtp needs it"),
+        ("EMAIL_BACKEND", "mailgun", "MAILGUN_DOMAIN is not set; EMAIL_BACKEND=mailgun needs it"),
+        ("SMTP_TLS", "maybe", "SMTP_TLS"),
     ],
 )
 def test_a_malformed_setting_is_named_and_its_value_is_not(name: str, value: str, says: str) -> None:
     said = complaint(True, **{name: value})
     assert said.startswith(says)
     assert "topsecret" not in said
+
+
+def test_merchants_may_name_private_addresses_in_development_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load(True).allow_private_callbacks
+    assert not Settings.load(True, ALLOW_PRIVATE_CALLBACKS="false").allow_private_callbacks
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    assert not Settings.load(False).allow_private_callbacks
+    assert Settings.load(False, ALLOW_PRIVATE_CALLBACKS="true").allow_private_callbacks
+
+
+def test_a_development_machine_shows_e_mails_and_production_sends_none_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load(True).email_backend == "console"
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    assert Settings.load(False).email_backend == "none"
+
+
+def test_letters_need_a_sender() -> None:
+    said = complaint(True, EMAIL_BACKEND="smtp", SMTP_HOST="mail.example.com")
+    assert said.startswith("EMAIL_FROM is not set; EMAIL_BACKEND=smtp needs it")
+
+
+def test_production_sends_no_password_in_the_clear_to_another_machine() -> None:
+    mail = {"EMAIL_BACKEND": "smtp", "EMAIL_FROM": "shop@example.com", "SMTP_PASSWORD": "p", "SMTP_TLS": "off"}
+    assert complaint(False, **GOOD, **mail, SMTP_HOST="mail.example.com").startswith("SMTP_TLS is off")
+
+
+def test_the_plan_of_attempts_is_the_contracts_unless_another_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.load(True)
+    assert settings.webhook_retry_seconds == (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+    assert settings.webhook_timeout_s == 15
+    monkeypatch.setenv("WEBHOOK_RETRY_SECONDS", "0, 1,2")
+    assert Settings.load(True).webhook_retry_seconds == (0, 1, 2)
+
+
+def test_signing_secrets_and_addresses_with_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "whsec_" + base64.b64encode(b"topsecret" * 3).decode()
+    monkeypatch.setenv("MERCHANT_CALLBACK_SECRET", secret)
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://me:topsecret@localhost/")
+    monkeypatch.setenv("SMTP_PASSWORD", "topsecret")
+    monkeypatch.setenv("MAILGUN_API_KEY", "topsecret")
+    settings = Settings.load(True)
+    assert settings.merchant_callback_secret == secret
+    assert "topsecret" not in repr(settings)
+    assert secret not in repr(settings)
 
 
 def test_the_first_of_the_port_names_wins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from kassa.api.shop import MERCHANT, the_shop
 from kassa.checkout.model import CheckoutView
 from kassa.checkout.wishes import ItemAsked, ItemsWish, Replayed
 from kassa.kit import ids
-from kassa.payments import Card
+from kassa.payments.model import Card
 
 router = APIRouter(tags=["checkout"])
 
@@ -56,6 +56,7 @@ async def process_checkout(call: Call) -> Answer:
         channel=channel,
         buyer_id=caller.user if caller else None,
         email=asked.customer_email,
+        name=caller.name if caller else None,
         shipping_address=data["shipping_address"],
         items=[ItemAsked(product, quantity, price) for product, (quantity, price) in lines_of(asked.items).items()],
         card=card,

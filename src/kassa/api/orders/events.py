@@ -14,6 +14,7 @@ from kassa.api.describe import operation, parameter
 from kassa.api.orders import shapes, shown
 from kassa.api.orders.reading import ORDER_ID, visible_order
 from kassa.api.streams import Stream
+from kassa.kit.bell import Bell
 
 router = APIRouter(tags=["orders"])
 
@@ -52,7 +53,8 @@ async def watch_order(call: Call) -> Stream:
         return b"".join(shapes.live_message(order, each) for each in found)
 
     first = b"".join(shapes.live_message(order, each) for each in missed)
-    return Stream(first, news, caller.seconds_left(), call.closing)
+    topic = f"order:{order.order_id}"
+    return Stream(first, news, caller.seconds_left(), call.closing, topic, call.ctx.port(Bell))
 
 
 def _after(given: str | None, last: int) -> int | None:

@@ -56,6 +56,8 @@ async def place_order(call: Call) -> Answer:
         channel=channel,
         buyer_id=caller.user,
         email=caller.email,
+        name=caller.name,
+        token=caller.token,
         shipping_address=address,
         method=asked.payment_method,
         card=trace_of(asked.payment_details.card_number if asked.payment_details else None, fingerprint),

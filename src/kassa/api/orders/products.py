@@ -33,7 +33,7 @@ _FARTHEST = 10**15
 async def list_products(call: Call) -> Answer:
     """List products. A page after the last one is empty."""
     page, limit = call.page()
-    found = await catalog.offers_page(call.ctx, await the_shop(call.ctx), min(page, _FARTHEST), limit)
+    found = await catalog.browse(call.ctx, await the_shop(call.ctx), min(page, _FARTHEST), limit)
     rows = [shapes.product(offer) for offer in found.offers]
     return shapes.success(200, "Products retrieved successfully", shapes.page_of("products", rows, page, limit, found.total))
 
@@ -51,5 +51,5 @@ async def read_product(call: Call) -> Answer:
     product_id = call.in_path["product_id"]
     if not _PRODUCT_ID.fullmatch(product_id):
         raise catalog.UnknownProduct
-    offer = await catalog.offer_of(call.ctx, await the_shop(call.ctx), product_id)
+    offer = await catalog.browse_one(call.ctx, await the_shop(call.ctx), product_id)
     return shapes.success(200, "Product retrieved successfully", shapes.product(offer))

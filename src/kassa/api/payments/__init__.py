@@ -1,5 +1,9 @@
-"""The payments contract over HTTP, as far as the shop's own orders need it: what a link provider reports."""
+"""The payments contract over HTTP: its routes, its callers, its shapes, its words for errors."""
 
-from kassa.api.payments.webhook import provider_router
+from kassa.api.payments import creating, keys, me, reading, refunds, timeline
+from kassa.api.payments.problems import Plain
+from kassa.api.payments.webhook import router as provider_router
 
-__all__ = ["provider_router"]
+ROUTERS = (creating.router, reading.router, timeline.router, refunds.router, me.router, keys.router)
+
+__all__ = ["ROUTERS", "Plain", "provider_router"]

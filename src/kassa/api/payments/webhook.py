@@ -1,102 +1,92 @@
-"""What a link provider reports of a payment (payments contract, section 4): verified over the raw bytes first, then applied.
-
-It settles payments by link only. Reported a hundred times at once it takes effect once, and the answer says what is now.
-"""
+"""What a provider reports (payments contract, section 4): the signature is checked over the raw bytes before anything is read."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import uuid
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter
 
-from kassa import checkout, payments
-from kassa.api.answers import Answer, dumps
+from kassa import collect
+from kassa.api.answers import Answer, dumps, json_answer
 from kassa.api.call import Call
+from kassa.api.describe import operation, parameter
+from kassa.api.errors import InvalidInput
+from kassa.api.fields import storable
+from kassa.api.payments import shapes
+from kassa.api.payments.answers import Forged, Problem, ReportTaken
+from kassa.api.payments.models import ProviderReport
+from kassa.collect import Report
 from kassa.kit import ids
-from kassa.kit.errors import Busy
-from kassa.kit.jsontext import BadJson, parse
-from kassa.kit.money import InvalidMoney, from_major
-from kassa.payments.model import Payment, Verdict, shown_name
+from kassa.kit.jsontext import parse
 
-_NOTHING_NEW = frozenset({"pending", "processing"})
+router = APIRouter(tags=["provider"])
 
-
-class PaymentNotKnownYet(Busy):
-    """This payment is not known here yet; report it again."""
-
-    code = "payment_not_found"
-    retry_after = 5
-
-
-def provider_router(secret: str) -> APIRouter:
-    """The door for one shared `secret`."""
-    router = APIRouter(tags=["provider"])
-
-    @router.post("/api/v1/payments/webhook", response_model=None)
-    async def report(call: Call) -> Answer:
-        """Take a provider's report of a payment."""
-        raw = await call.read()
-        if not _signed(raw, call.header(b"x-internal-signature"), secret):
-            return Answer(403, dumps({"error": "invalid_signature"}))
-        try:
-            body = parse(raw)
-        except BadJson:
-            return _malformed("body")
-        payment_id, status = _text(body, "payment_id"), _text(body, "status")
-        known = ids.parse(payment_id) if payment_id else None
-        if known is None or status is None:
-            return _malformed("payment_id" if known is None else "status")
-        return await _apply(call, known, status, body)
-
-    return router
+_FORGED = Answer(403, dumps({"error": "invalid_signature"}))
+_LONGEST = 64
+_TAKEN = {
+    "status": "ok",
+    "result": {
+        "message": "payment updated",
+        "payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62",
+        "status": "PAYMENT_FINISHED",
+    },
+}
 
 
-async def _apply(call: Call, payment_id: uuid.UUID, status: str, body: dict[str, Any]) -> Answer:
-    payment = await payments.find_anywhere(call.ctx.db, payment_id)
-    if payment is None:
-        raise PaymentNotKnownYet
-    if payment.provider != "link" or "refund_id" in body:
-        return _said("other provider", payment)
-    if not _same_sum(payment, body):
-        return _said("amount mismatch", payment)
-    if status in _NOTHING_NEW:
-        return _said("payment updated", payment)
-    verdict = Verdict("paid") if status == "finished" else Verdict("declined", code="provider_declined")
-    settled = await checkout.bring_verdict(call.ctx, payment.merchant_id, payment_id, verdict) or payment
-    return _said("payment updated" if settled.status != payment.status else "already processed", settled)
+@router.post(
+    "/api/v1/payments/webhook",
+    response_model=None,
+    responses={
+        200: {"model": ReportTaken, "content": {"application/json": {"example": _TAKEN}}},
+        202: {"model": ReportTaken, "description": "The payment is not known; the report is kept and tried again."},
+        403: {"model": Forged, "description": "The signature is missing or wrong."},
+        422: {"model": Problem, "description": "`validation_error`: signed, and malformed"},
+    },
+    openapi_extra=operation(
+        parameter("header", "X-Internal-Signature", "Lower-case hex HMAC-SHA256 of the raw body with `PROVIDER_WEBHOOK_SECRET`."),
+        body=ProviderReport,
+        example={"payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "status": "finished"},
+        secured=False,
+    ),
+)
+async def take_report(call: Call) -> Answer:
+    """Take a provider's report of a payment or a refund. Reported a hundred times at once it takes effect once."""
+    raw = await call.read()
+    if not _is_signed(raw, call.header(b"x-internal-signature"), call.webhook_secret):
+        return _FORGED
+    report = _report(parse(raw))
+    found = await collect.take_report(call.ctx, report)
+    return json_answer(200 if found.payment is not None else 202, shapes.reported(found, report.payment_id))
 
 
-def _signed(raw: bytes, signature: str | None, secret: str) -> bool:
-    expected = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+def _is_signed(raw: bytes, signature: str | None, secret: bytes) -> bool:
+    expected = hmac.new(secret, raw, hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected.encode(), (signature or "").encode("latin-1", "replace"))
 
 
-def _same_sum(payment: Payment, body: dict[str, Any]) -> bool:
-    price, currency = body.get("price"), body.get("currency")
-    if currency is not None and currency != payment.currency:
-        return False
-    if price is None:
-        return True
-    try:
-        return from_major(Decimal(price) if isinstance(price, str) else price, payment.currency).minor == payment.amount_minor
-    except (InvalidMoney, InvalidOperation):
-        return False
+def _report(body: dict[str, Any]) -> Report:
+    status, price, currency = body.get("status"), body.get("price"), body.get("currency")
+    if not isinstance(status, str) or not status or not storable(status):
+        raise InvalidInput.at("status", problem="must be text")
+    if price is not None and (isinstance(price, bool) or not isinstance(price, str | int | Decimal)):
+        raise InvalidInput.at("price", problem="must be a number, or digits with at most one point")
+    if currency is not None and (not isinstance(currency, str) or not storable(currency)):
+        raise InvalidInput.at("currency", problem="must be text")
+    refund_id = _id(body, "refund_id") if body.get("refund_id") is not None else None
+    payment_id = _id(body, "payment_id")
+    told_price = None if price is None else str(price)
+    if told_price is not None and (len(told_price) > _LONGEST or not storable(told_price)):
+        told_price = "?"  # whatever it is, it is not the price of a payment
+    return Report(payment_id, status, refund_id, told_price, currency[:_LONGEST] if currency is not None else None)
 
 
-def _text(body: dict[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def _malformed(name: str) -> Answer:
-    loc = ["body"] if name == "body" else ["body", name]
-    return Answer(422, dumps({"detail": [{"loc": loc, "msg": "is malformed", "type": "value_error"}]}))
-
-
-def _said(message: str, payment: Payment) -> Answer:
-    result = {"message": message, "payment_id": str(payment.payment_id), "status": shown_name(payment.status)}
-    return Answer(200, dumps({"status": "ok", "result": result}))
+def _id(body: dict[str, Any], name: str) -> uuid.UUID:
+    text = body.get(name)
+    found = ids.parse(text) if isinstance(text, str) else None
+    if found is None:
+        raise InvalidInput.at(name, problem="must be a UUID in lower case")
+    return found

@@ -13,12 +13,12 @@ class OwnSource:
     """Products of the table `products`. `counted` is False where an inventory service counts the stock instead."""
 
     def __init__(self, *, counted: bool = True) -> None:
-        self._counted = counted
+        self.counted = counted
 
     async def offers(self, ctx: Context, channel: Channel, product_ids: Sequence[str]) -> Mapping[str, Offer]:
         """See `Source.offers`."""
-        return await store.own_offers(ctx.db, channel, product_ids, counted=self._counted)
+        return await store.own_offers(ctx.db, channel, product_ids, counted=self.counted)
 
     async def page(self, ctx: Context, channel: Channel, page: int, limit: int) -> Page:
         """See `Source.page`."""
-        return await store.own_page(ctx.db, channel, page, limit, counted=self._counted)
+        return await store.own_page(ctx.db, channel, page, limit, counted=self.counted)

@@ -1,0 +1,46 @@
+"""Refunds that are sent to a provider: whatever comes of one is noted with all that it means, in one transaction.
+
+A refund that needs a person is listed with the very commit that parks it. Where a whole refund of an order failed, the order shows
+its payment as paid again.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from kassa import cases, orders, payments
+from kassa.kit.context import Context
+from kassa.kit.database import Tx
+from kassa.payments.model import Payment, Refund, RefundVerdict
+
+
+async def send_refund(ctx: Context, refund: Refund) -> Refund:
+    """Send one refund and note the answer. Raises `RefundTaken` when somebody else sends it."""
+    return await payments.send_refund(ctx, refund, note_refund)
+
+
+async def note_refund(tx: Tx, payment: Payment, refund: Refund, verdict: RefundVerdict) -> Refund:
+    """Note what a provider, or a person, said of a refund. Said twice, the second changes nothing."""
+    order = None
+    if payment.ref_kind == "order" and verdict.kind == "failed":  # by the order of locks before the payment
+        order = await orders.lock(tx, payment.merchant_id, uuid.UUID(payment.ref))
+    after = await payments.conclude_refund(tx, payment, refund, verdict)
+    if order is not None and after.status == "failed":
+        await _given_back_in_vain(tx, payment, order)
+    subject = f"refund:{after.refund_id}"
+    if after.status == "parked" and refund.status != "parked":
+        await cases.open_case(
+            tx, after.merchant_id, "refund_parked", subject, last_answer=after.message, amount_minor=after.amount_minor,
+            currency=after.currency,
+        )  # fmt: skip
+    elif after.status == "succeeded" and refund.status == "parked":
+        await cases.close_cases(tx, after.merchant_id, subject, after.message or "given back")
+    return after
+
+
+async def _given_back_in_vain(tx: Tx, payment: Payment, order: orders.Order) -> None:
+    """The sum is the merchant's again; if the order was cancelled meanwhile, it is owed to the buyer."""
+    if order.status == "cancelled":
+        await payments.begin_refund(tx, payment, owed=True, reason="order cancelled")
+    else:
+        await orders.note_payment(tx, order, "paid")

@@ -1,0 +1,108 @@
+"""From the outbox to the broker: each merchant's events in the order of their places, each at least once.
+
+A relay leads a merchant's feed under a lease, publishes what follows the newest place that the broker has confirmed, and notes how
+far it came. Whoever dies between a confirmation and its note leaves events that are published again, with the same id. What decides
+is the place that was confirmed, so a relay that slept past its lease changes nothing. A broker that is away leaves the outbox to
+grow; nobody who records an event waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from kassa.events import store
+from kassa.events.broker import DEADLINE_S, Broker, message_of
+from kassa.events.outbox import OUTBOX
+from kassa.kit import crash
+from kassa.kit.bell import Bell, Ear
+from kassa.kit.context import Context
+from kassa.kit.errors import KassaError
+
+IN_FLIGHT = 50
+"""Events of one merchant that are published together."""
+_MERCHANTS = 1000
+AT_ONCE = 16
+"""Merchants whose events are published at the same time."""
+_LEASE_S = 3 * DEADLINE_S
+_POLL_S = 0.5
+_AFTER_FAILURE_S = 1.0
+_PLACES = 2000
+log = logging.getLogger("kassa.relay")
+
+
+async def run(ctx: Context, stop: asyncio.Event) -> None:
+    """Relay until `stop` is set; what is in flight then is waited for. May run in any number of processes.
+
+    Without a broker nothing is relayed, and nothing will be afterwards: a broker that is configured later gets what happens then.
+    """
+    broker: Broker | None = ctx.ports.get(Broker)
+    relaying: dict[str, asyncio.Task[None]] = {}
+    gate = asyncio.Semaphore(AT_ONCE)
+    async with ctx.port(Bell).listen(OUTBOX) as ear:
+        ending = asyncio.ensure_future(_wake_at(stop, ear))
+        while not stop.is_set():
+            pause_s = _POLL_S
+            try:
+                if broker is None or await broker.ready(_POLL_S):
+                    for merchant_id in await store.feeds_to_relay(ctx.db, _MERCHANTS):
+                        if merchant_id not in relaying:
+                            task = asyncio.ensure_future(_lead(ctx, broker, merchant_id, gate, ear))
+                            relaying[merchant_id] = task
+                            task.add_done_callback(partial(_ended, relaying, merchant_id))
+            except KassaError as error:
+                log.warning("relay: %s", error.code)
+                pause_s = _AFTER_FAILURE_S
+            await ear.wait(pause_s)
+        ending.cancel()
+        if relaying:
+            await asyncio.wait(relaying.values())
+
+
+async def _lead(ctx: Context, broker: Broker | None, merchant_id: str, gate: asyncio.Semaphore, ear: Ear) -> None:
+    """A batch of one merchant. Nobody waits for it, so that a busy merchant does not hold up the others."""
+    async with gate:
+        try:
+            if await (_pass(ctx, merchant_id) if broker is None else _relay(ctx, broker, merchant_id)):
+                ear.ring()
+        except KassaError as error:
+            log.warning("relay: %s", error.code)
+        except Exception:
+            log.exception("relay failed")
+
+
+def _ended(relaying: dict[str, asyncio.Task[None]], merchant_id: str, _: asyncio.Task[None]) -> None:
+    del relaying[merchant_id]
+
+
+async def _relay(ctx: Context, broker: Broker, merchant_id: str) -> bool:
+    """Publish one batch of a merchant; whether all of it was confirmed, so that it pays to look again at once."""
+    async with ctx.db.transaction("events.lead") as tx:
+        await store.lock_feed(tx, merchant_id)
+        lead = await store.lead_feed(tx, merchant_id, _LEASE_S)
+        if lead is None:
+            return False
+        batch = await store.next_to_relay(tx, merchant_id, lead.relayed, IN_FLIGHT)
+        if len(batch) < IN_FLIGHT and await store.give_next_places(tx, merchant_id, IN_FLIGHT):
+            batch = await store.next_to_relay(tx, merchant_id, lead.relayed, IN_FLIGHT)
+    crash.reach("relay", "before_call")
+    confirmed = await broker.publish([message_of(event) for event in batch])
+    crash.reach("relay", "after_call")
+    async with ctx.db.transaction("events.relayed", lasting=False) as tx:
+        await store.note_relayed(tx, lead, lead.relayed + confirmed)
+    return 0 < len(batch) == confirmed
+
+
+async def _pass(ctx: Context, merchant_id: str) -> bool:
+    """There is no broker: give places, and take all of them as relayed; whether there may be more."""
+    async with ctx.db.transaction("events.pass") as tx:
+        await store.lock_feed(tx, merchant_id)
+        given = await store.give_next_places(tx, merchant_id, _PLACES)
+        await store.pass_all(tx, merchant_id)
+    return given >= _PLACES
+
+
+async def _wake_at(stop: asyncio.Event, ear: Ear) -> None:
+    await stop.wait()
+    ear.ring()

@@ -1,0 +1,1 @@
+"""gRPC: the surface for other services. It translates and calls, nothing more."""

@@ -1,0 +1,96 @@
+"""The gRPC server of one process: where it listens, what it bears, and how it ends.
+
+It ends in order: the health service says NOT_SERVING, new calls are turned away, running ones get five seconds, and what still runs
+then is rolled back and answered UNAVAILABLE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import grpc
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from kassa.kit.context import Context
+from kassa.kit.readiness import Readiness
+from kassa.rpc.health import NAME as HEALTH
+from kassa.rpc.health import Health
+from kassa.rpc.options import RpcOptions
+from kassa.rpc.payments import SERVICE, Payments
+
+MAX_MESSAGE: Final = 64 * 1024
+MAX_METADATA: Final = 8 * 1024
+GRACE_S: Final = 5.0
+"""How long a running call may take after the wish to stop."""
+_CUTTING_S = 0.5
+"""How long a call that was cut off may take to be rolled back and answered."""
+
+_BEARS: Final[Sequence[tuple[str, int]]] = (
+    ("grpc.so_reuseport", 0),  # a port that is taken is to be noticed, not shared
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_metadata_size", MAX_METADATA),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA),  # the other one alone refuses by chance what is a little larger
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 9_000),  # one of every 10 s may come a little early
+)
+
+
+class CannotListen(Exception):
+    """The address cannot be used, or the certificate cannot; the text is one line that names the setting."""
+
+
+class Server:
+    """Made, started and stopped once."""
+
+    def __init__(self, ctx: Context, options: RpcOptions) -> None:
+        self._options = options
+        self._server = grpc.aio.server(options=_BEARS)
+        self._payments = Payments(ctx, options)
+        readiness = Readiness(options.schema_is_current)
+        self._health = Health(lambda: readiness.look(ctx.db))
+        self._watch: asyncio.Task[None] | None = None
+        handlers = grpc.method_handlers_generic_handler(SERVICE, self._payments.handlers())
+        self._server.add_generic_rpc_handlers((handlers,))
+        add_HealthServicer_to_server(self._health, self._server)
+        if options.reflection:
+            reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), self._server)
+
+    async def start(self) -> None:
+        """Listen and serve. Raises `CannotListen`."""
+        options = self._options
+        address = f"{options.host}:{options.port}"
+        try:
+            if options.tls is None:
+                self._server.add_insecure_port(address)
+            else:
+                self._server.add_secure_port(address, _credentials(*options.tls))
+        except RuntimeError:
+            raise CannotListen(f"GRPC_PORT: port {options.port} cannot be used on {options.host}") from None
+        await self._server.start()
+        self._watch = asyncio.create_task(self._health.run(), name="health")
+
+    async def stop(self) -> None:
+        """Begin nothing new, give running calls five seconds, then end them; whoever came meanwhile is told to come again."""
+        self._health.leave()
+        await self._payments.leave(GRACE_S)
+        stopping = asyncio.create_task(self._server.stop(_CUTTING_S), name="stop")
+        await asyncio.sleep(0)
+        self._payments.turn_away()
+        await stopping
+        if self._watch is not None:
+            self._watch.cancel()
+
+
+def _credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            certificate, key, password=""
+        )  # an encrypted key is refused, not asked about
+        return grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    except (OSError, ValueError):  # what OpenSSL finds wrong is an OSError, too
+        raise CannotListen("GRPC_TLS_CERT and GRPC_TLS_KEY are not a certificate and its key, in PEM") from None

@@ -1,0 +1,7 @@
+"""Every setting of a process, read once. Only bootstrap, the command line and tests import this."""
+
+from kassa.settings.forms import SURFACES
+from kassa.settings.kept import SettingsError, kept_secret, secrets_folder
+from kassa.settings.read import REQUIRED, Settings
+
+__all__ = ["REQUIRED", "SURFACES", "Settings", "SettingsError", "kept_secret", "secrets_folder"]

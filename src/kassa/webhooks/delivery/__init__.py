@@ -1,0 +1,6 @@
+"""Deliveries: each event to each endpoint that wants it, at least once and in the order of its subject."""
+
+from kassa.webhooks.delivery.deliverer import Deliverer
+from kassa.webhooks.delivery.model import Due
+
+__all__ = ["Deliverer", "Due"]

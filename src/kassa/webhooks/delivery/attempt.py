@@ -1,0 +1,58 @@
+"""One attempt: the signed request, and what became of it (webhooks contract, section 3)."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import orjson
+
+from kassa.kit.context import Context
+from kassa.kit.egress import Egress, Outcome
+from kassa.kit.secrets import Keys
+from kassa.webhooks.delivery.model import Claimed
+from kassa.webhooks.model import SecretLost, WebhookRules
+from kassa.webhooks.sign import key_of, open_secret, sign
+
+log = logging.getLogger("kassa.webhooks")
+
+
+async def attempt(ctx: Context, claimed: Claimed) -> Outcome:
+    """Post a claimed delivery once. Whatever goes wrong is an outcome; nothing is raised."""
+    rules, egress = ctx.port(WebhookRules), ctx.port(Egress)
+    try:
+        body = body_of(claimed)
+        headers = headers_of(ctx.keys, claimed, body, rules.user_agent)
+    except SecretLost as error:
+        log.warning("endpoint %s: %s; was KASSA_SECRET changed?", claimed.endpoint_id, error.code)
+        return Outcome(None, "cut")
+    return await egress.post(claimed.url, body, headers, timeout_s=rules.timeout_s, operators=claimed.operators)
+
+
+def body_of(claimed: Claimed) -> bytes:
+    """The payment for `payment.*` where the endpoint's format is `payment`, else the envelope: the same bytes at every attempt."""
+    return claimed.event.body() if claimed.format == "payment" else claimed.event.envelope()
+
+
+def headers_of(keys: Keys, claimed: Claimed, body: bytes, user_agent: str) -> dict[str, str]:
+    """The headers of this attempt; the timestamp is now, by this machine's clock, as the merchant's own is compared with it.
+
+    Raises `SecretLost`.
+    """
+    event, webhook_id, now = claimed.event, str(claimed.event.event_id), int(time.time())
+    sealed = [claimed.secret] + ([claimed.old_secret] if claimed.old_secret is not None else [])
+    signing = [key_of(open_secret(keys, claimed.endpoint_id, each)) for each in sealed]
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": user_agent,
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign(signing, webhook_id, now, body),
+        "kassa-event-type": event.type,
+        "kassa-subject": event.subject,
+        "kassa-sequence": str(event.sequence),
+        "kassa-attempt": str(claimed.attempts),
+    }
+    if event.subject.startswith("payment:"):
+        headers["kassa-currency"] = str(orjson.loads(event.data).get("currency", ""))
+    return headers

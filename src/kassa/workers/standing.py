@@ -1,0 +1,35 @@
+"""What works without pause beside the clockwork: one table. Each may run in any number of processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from kassa.events import relay
+from kassa.events.broker import Broker
+from kassa.kit.context import Context
+from kassa.webhooks import consume
+from kassa.webhooks.delivery import Deliverer
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`work` goes on until the event that it is given is set; when it fails it is begun again."""
+
+    name: str
+    work: Callable[[Context, asyncio.Event], Awaitable[None]]
+
+
+async def _deliver(ctx: Context, stop: asyncio.Event) -> None:
+    """Through the broker where there is one, else straight from the database."""
+    if ctx.ports.get(Broker) is not None:
+        await consume.run(ctx, stop)
+    else:
+        await ctx.port(Deliverer).run(ctx, stop)
+
+
+STANDING = (
+    Standing("relay", relay.run),
+    Standing("deliver", _deliver),
+)

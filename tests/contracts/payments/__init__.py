@@ -1,0 +1,1 @@
+"""The payments contract, read line by line and asked over the wire."""
