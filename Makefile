@@ -25,7 +25,7 @@ bench: install ## Print the speed table of this machine
 install: ## Make .venv with the locked packages; does nothing when nothing changed
 	@scripts/setup
 
-proto: install ## Make the gRPC modules anew from proto/payments.proto
+proto: install ## Make the gRPC modules anew from proto/*.proto
 	@scripts/proto
 
 format: install ## Format the code, and mend what can be mended without thinking

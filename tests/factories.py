@@ -496,6 +496,7 @@ def payment_as_read(**changes: Any) -> Payment:
         quantity="1",
         ref_is_number=False,
         routed_to=None,
+        held_by=None,
         read_at=NOON,
     )
     return replace(first, **changes)

@@ -13,9 +13,9 @@ import aiohttp
 from kassa import __version__, demo, migrate, webhooks, workers
 from kassa.api.app import Api, create_app
 from kassa.api.checkout.shapes import render_checkout
-from kassa.api.options import ApiOptions, ASGIApp, TokenRules
+from kassa.api.options import ApiOptions, ASGIApp, PaymeOptions, TokenRules
 from kassa.catalog import Shelf, Sources
-from kassa.catalog.sources import OwnSource, ProductService, Source
+from kassa.catalog.sources import AmbassadorService, OwnAmbassadors, OwnSource, ProductService, Source
 from kassa.checkout import Neighbours, Rules
 from kassa.checkout.wishes import Replies
 from kassa.collect import CollectRules
@@ -36,7 +36,8 @@ from kassa.notices.ways.mailgun import Mailgun
 from kassa.notices.ways.notification import NotificationService
 from kassa.notices.ways.smtp import Smtp
 from kassa.payments import Provider, Providers
-from kassa.payments.providers import CardService, Cash, External, Links, Simulated
+from kassa.payments.payme.model import Cashbox, PaymeRules
+from kassa.payments.providers import CardService, Cash, External, Links, Payme, Simulated
 from kassa.rpc.options import RpcOptions
 from kassa.sandbox import Sandbox, create_sandbox
 from kassa.settings import Settings
@@ -45,7 +46,8 @@ from kassa.webhooks.delivery import Deliverer
 
 DRAIN_S = 10.0
 _DELIVERIES_DRAIN_S = 5.0
-SHOP = "shop"
+SHOP, AMBASSADORS = "shop", "ambassadors"
+HOUSE = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +112,16 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
         stack.push_async_callback(deliverer.drain, _DELIVERIES_DRAIN_S)
         background = Background()
         stack.push_async_callback(background.drain, DRAIN_S)
+        ambassadors: AmbassadorService | None = None
+        if settings.ambassador_grpc_host:
+            ambassadors = AmbassadorService(settings.ambassador_grpc_host, settings.ambassador_grpc_port)
+            stack.push_async_callback(ambassadors.close)
+        here = {Bell: bell, Egress: egress, Deliverer: deliverer, Broker: broker, Redis: redis}
         ctx = Context(
             db=db,
             keys=Keys(settings.kassa_secret, settings.kassa_secret_old),
             background=background,
-            ports=_ports(settings, session) | {Bell: bell, Egress: egress, Deliverer: deliverer, Broker: broker},
+            ports=_ports(settings, session, ambassadors) | here,
             lease_s=settings.lease_s,
         )
         sandbox = None
@@ -135,19 +142,19 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
         )
 
 
-def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, object]:
+def _ports(settings: Settings, session: aiohttp.ClientSession, ambassadors: AmbassadorService | None) -> dict[type, object]:
     product = _neighbour("product", settings.product_service_url, session)
     inventory = _neighbour("inventory", settings.inventory_service_url, session)
     order = _neighbour("order", settings.order_service_url, session)
     payment = _neighbour("payment", settings.payment_service_url, session)
     gateway = _provider_url(settings)
     links = Neighbour("link", gateway, session, errors_are_silence=False) if gateway else None
-    providers: list[Provider] = [Simulated(), Cash()]
+    providers: list[Provider] = [Simulated(), Cash(), Payme()]
     providers += [CardService(payment)] if payment else []
     providers += [Links(links), External(links)] if links else []
     shop: Source = ProductService(product) if product else OwnSource(counted=inventory is None)
     return {
-        Sources: Sources({SHOP: shop}),
+        Sources: Sources({SHOP: shop, AMBASSADORS: ambassadors or OwnAmbassadors()}),
         Providers: Providers({provider.name: provider for provider in providers}),
         Neighbours: Neighbours(inventory=inventory, order=order, product=product),
         Rules: Rules(
@@ -158,7 +165,9 @@ def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, obj
             links=links is not None,
             simulated_payments=bool(settings.simulated_payments),
             max_waiting_orders=settings.max_waiting_orders,
+            payme=settings.payme_id is not None,
         ),
+        PaymeRules: _payme_rules(settings),
         Replies: Replies(checkout=render_checkout),
         CollectRules: CollectRules(
             link_ttl=timedelta(seconds=settings.payment_link_ttl_s),
@@ -167,6 +176,23 @@ def _ports(settings: Settings, session: aiohttp.ClientSession) -> dict[type, obj
         Notifier: _notifier(settings, session),
         WebhookRules: _webhook_rules(settings),
     }
+
+
+def _payme_rules(settings: Settings) -> PaymeRules:
+    login, field = settings.payme_login, settings.payme_account_field
+    house = None
+    if settings.payme_id and settings.payme_key:
+        house = Cashbox(HOUSE, settings.payme_id, settings.payme_key, bool(settings.payme_is_test_mode), login, field)
+    return PaymeRules(
+        house=house,
+        login=login,
+        account_field=field,
+        busy_code=settings.payme_busy_order_code,
+        timeout_ms=settings.payme_tx_timeout_ms,
+        link_ttl_s=settings.payme_link_ttl_s,
+        language=settings.payme_lang,
+        return_url=settings.payme_return_url,
+    )
 
 
 def _broker(settings: Settings) -> Broker | None:
@@ -246,6 +272,7 @@ def _rpc_options(settings: Settings, redis: Redis | None) -> RpcOptions:
         rate_limit=settings.rate_limit,
         schema_is_current=_schema_is_current(settings),
         redis=redis,
+        ambassadors=None if settings.production else dict(demo.AMBASSADOR_PRICES),
     )
 
 
@@ -263,4 +290,5 @@ def _options(settings: Settings, sandbox: ASGIApp | None, redis: Redis | None) -
         metrics_token=settings.metrics_token,
         sandbox=sandbox,
         redis=redis,
+        payme=PaymeOptions(settings.payme_max_body_bytes, settings.payme_ip_allowlist),
     )

@@ -8,7 +8,7 @@ from kassa import merchants
 from kassa.catalog import Channel, Publication, publish, publish_channel
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
-from kassa.kit.money import from_major
+from kassa.kit.money import Money, from_major
 from kassa.merchants.model import SCOPES, Plan
 from kassa.payments import requests
 
@@ -42,6 +42,10 @@ _PRODUCTS = (
     ("prod_gift", "Gift Voucher", "100", None),
 )
 
+AMBASSADORS = Channel(HOUSE, "ambassadors", "UZS", 0, frozenset({"payme"}), frozenset())
+AMBASSADOR_PRICES = {1: 5_000_000, 2: 7_500_000, 3: 10_000_000, 4: 2_500_000, 5: 15_000_000}
+"""Tiyin."""
+
 _PLANS = (
     Plan("1", "Basic", 999, "USD", 1_000_000),
     Plan("2", "Premium", 1999, "USD", 10_000_000),
@@ -67,10 +71,15 @@ async def load(ctx: Context) -> int:
         Publication(product_id, name, from_major(Decimal(price), SHOP.currency), stock, [_image(product_id)])
         for product_id, name, price, stock in _PRODUCTS
     ]
+    ambassadors = [
+        Publication(str(number), f"Ambassador {number}", Money(price, AMBASSADORS.currency), None)
+        for number, price in AMBASSADOR_PRICES.items()
+    ]
     async with ctx.db.transaction("seed") as tx:
         await publish_channel(tx, "Demo Merchant", SHOP)
+        await publish_channel(tx, "Demo Merchant", AMBASSADORS)
         await _load_merchants(tx)
-        return await publish(tx, SHOP, products)
+        return await publish(tx, SHOP, products) + await publish(tx, AMBASSADORS, ambassadors)
 
 
 async def _load_merchants(tx: Tx) -> None:

@@ -2,6 +2,7 @@
 
 - frame: request id, safe headers, figures, access log, and the last word on what nobody caught
 - sandbox: everything under `/sandbox` leaves here, unchanged
+- Payme: every verb and body at `/payme/webhook` is answered here, in Payme's words
 - CORS: only when browsers of other origins may call
 - rate: 429 before anything is claimed
 - body: 64 KiB, counted while it is read
@@ -14,7 +15,7 @@ from fastapi import APIRouter
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp as StarletteApp
 
-from kassa.api import checkout, health, orders, pages, payments, webhooks
+from kassa.api import checkout, health, orders, pages, payme, payments, purchases, webhooks
 from kassa.api.auth import Tokens
 from kassa.api.call import ROUTE, Desk
 from kassa.api.dialect import Dialect, Dialects
@@ -25,11 +26,13 @@ from kassa.api.limits import BodyLimit, Proxies, RateLimit
 from kassa.api.options import ApiOptions, ASGIApp, Receive, Scope, Send
 from kassa.api.problems import Problems
 from kassa.api.streams import Closing
+from kassa.collect import payme as verbs
 from kassa.kit.context import Context
 
 _SURFACES: dict[str, tuple[APIRouter, ...]] = {
     "orders": orders.ROUTERS,
     "checkout": checkout.ROUTERS,
+    "purchases": purchases.ROUTERS,
     "payments": (*payments.ROUTERS, *webhooks.ROUTERS),
 }
 _ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-Id"]
@@ -78,6 +81,7 @@ def create_app(ctx: Context, options: ApiOptions) -> Api:
         inner = RateLimit(inner, options.rate_limit, tokens, dialects, proxies, trusted=trusted, redis=options.redis)
     if options.cors_origins:
         inner = _with_cors(inner, options)
+    inner = payme.Door(inner, ctx, options.payme, proxies, verbs)
     if options.sandbox is not None:
         inner = _Sandboxed(inner, options.sandbox)
     return Api(Frame(inner, dialects), closing)
@@ -97,7 +101,9 @@ def _desk(ctx: Context, tokens: Tokens, closing: Closing, options: ApiOptions, p
 def _dialects() -> Dialects:
     # `/checkout` itself belongs to another contract than what is below it.
     envelope: Dialect = orders.Envelope()
-    return Dialects({"/api/v1": payments.Plain(), "/api": envelope, "/checkout/": checkout.Detail()}, otherwise=Problems())
+    of_purchases = dict.fromkeys(("/checkout", "/cart", "/purchases"), purchases.Brief())
+    others = {"/api/v1": payments.Plain(), "/api": envelope, "/checkout/": checkout.Detail(), "/payme": payme.Rpc()}
+    return Dialects({**others, **of_purchases}, otherwise=Problems())
 
 
 def _with_cors(inner: ASGIApp, options: ApiOptions) -> ASGIApp:

@@ -1,4 +1,4 @@
-"""Bearer tokens: who is calling (orders contract, section 1).
+"""Bearer tokens: who is calling (orders contract, section 1; the reasons: purchases contract, section 1).
 
 Key and algorithm come from the settings, never from the token: `jwk`, `jku`, `x5u` and `kid` are not followed and `crit` is
 refused. `exp` is required, `nbf` honoured, without leeway. A token is verified anew for every request (about 15 µs), so that
@@ -22,7 +22,8 @@ from kassa.api.fields import storable
 from kassa.api.options import TokenRules
 
 _LONGEST = 8192
-_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)")
+_SCHEME = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([^ ].*)")
+_SIGNED = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _ROLES = frozenset({"staff", "admin"})
 _USER_LENGTH = 255
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
@@ -69,31 +70,37 @@ class Tokens:
         self._audience = rules.audience
 
     def caller(self, authorization: Sequence[str]) -> Caller:
-        """The caller named by the values of `Authorization`. Raises `Unauthorized`, for every reason the same."""
-        if len(authorization) != 1 or len(authorization[0]) > _LONGEST + len("Bearer "):
+        """The caller named by the values of `Authorization`. Raises `Unauthorized`."""
+        if len(authorization) > 1:
+            raise _invalid("more than one is shown")
+        shown = _SCHEME.fullmatch(authorization[0]) if authorization else None
+        if shown is None:
             raise Unauthorized
-        found = _BEARER.fullmatch(authorization[0])
-        if found is None:
-            raise Unauthorized
+        if len(shown[1]) > _LONGEST:
+            raise _invalid("it is too long")
+        if _SIGNED.fullmatch(shown[1]) is None:
+            raise _invalid("it is not a signed JWT")
         try:
-            token = jwt.decode(found[1], self._key, registry=self._registry)
+            token = jwt.decode(shown[1], self._key, registry=self._registry)
         except Exception:  # noqa: BLE001 - a hostile token may break a parser in any way; all of them mean no
-            raise Unauthorized from None
+            raise _invalid("its signature is not accepted") from None
         if "crit" in token.header:
-            raise Unauthorized
-        return self._named(token.claims, found[1])
+            raise _invalid("its header asks for too much")
+        return self._named(token.claims, shown[1])
 
     def _named(self, claims: Mapping[str, Any], token: str) -> Caller:
         now = time.time()
         expires, not_before = claims.get("exp"), claims.get("nbf")
-        if not _is_time(expires) or expires <= now:
-            raise Unauthorized
+        if not _is_time(expires):
+            raise _invalid("exp is required")
+        if expires <= now:
+            raise Unauthorized("Token has expired")
         if not_before is not None and not (_is_time(not_before) and not_before <= now):
-            raise Unauthorized
+            raise _invalid("it is not valid yet")
         if self._issuer is not None and claims.get("iss") != self._issuer:
-            raise Unauthorized
+            raise _invalid("it is of another issuer")
         if self._audience is not None and not _meant_for(claims.get("aud"), self._audience):
-            raise Unauthorized
+            raise _invalid("it is for another audience")
         role = claims.get("role")
         return Caller(
             user=_user(claims),
@@ -103,6 +110,10 @@ class Tokens:
             name=_name(claims),
             token=token,
         )
+
+
+def _invalid(reason: str) -> Unauthorized:
+    return Unauthorized(f"Invalid token: {reason}")
 
 
 def _is_time(value: Any) -> TypeGuard[int | float]:
@@ -120,7 +131,7 @@ def _user(claims: Mapping[str, Any]) -> str:
     if isinstance(given, int) and not isinstance(given, bool):
         given = str(given)
     if not isinstance(given, str) or not 0 < len(given) <= _USER_LENGTH or not storable(given):
-        raise Unauthorized
+        raise _invalid("it names no user")
     return given
 
 

@@ -48,7 +48,11 @@ LIMIT = parameter("query", "limit", "Rows of one page.", type="integer", minimum
 
 
 def operation(
-    *parameters: Parameter, body: type[BaseModel] | None = None, example: Any = None, secured: bool | None = True
+    *parameters: Parameter,
+    body: type[BaseModel] | None = None,
+    example: Any = None,
+    secured: bool | None = True,
+    body_required: bool = True,
 ) -> dict[str, Any]:
     """What is added to the document of one handler. `secured`: True needs a token, None takes one, False takes none."""
     extra: dict[str, Any] = {"parameters": [*parameters, REQUEST_ID]}
@@ -56,7 +60,7 @@ def operation(
         content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
         if example is not None:
             content["example"] = example
-        extra["requestBody"] = {"required": True, "content": {"application/json": content}}
+        extra["requestBody"] = {"required": body_required, "content": {"application/json": content}}
         BODIES[body.__name__] = body
     if secured is not False:
         extra["security"] = [{"bearer": []}] if secured else [{}, {"bearer": []}]

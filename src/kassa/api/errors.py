@@ -41,6 +41,11 @@ class Unauthorized(NotAllowed):
 
     code = "unauthorized"
 
+    def __init__(self, why: str = "Not authenticated") -> None:
+        super().__init__()
+        self.why = why
+        """Why, for the contract that tells it: never a part of the token."""
+
 
 class Forbidden(NotAllowed):
     """This is not for you to do."""

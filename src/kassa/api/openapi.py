@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from kassa.api import checkout, health, orders, payments, webhooks
+from kassa.api import checkout, health, orders, payme, payments, purchases, webhooks
 from kassa.api.describe import BODIES
 
 VERSION = "1"
@@ -25,6 +25,11 @@ _BEARER = {
         "A JWT signed with the shop's secret. The user is the claim `id`, else `sub`; `exp` is required; "
         "`role` is `user`, `staff` or `admin`."
     ),
+}
+_BASIC = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "Payme's login (`PAYME_LOGIN`) with the key of the cashbox. Wrong ones are answered with status 200 and -32504.",
 }
 _API_KEY = {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "A merchant's key, `sk_…`, with its scopes."}
 _MERCHANT = {
@@ -42,6 +47,10 @@ _ABOUT = {
         "Kassa: checkout",
         "Items and a card in, a paid order out. Guests need no token. Amounts are exact JSON numbers in major units.",
     ),
+    "purchases": (
+        "Kassa: purchases",
+        "A cart of ambassadors, a link to pay it at Payme, and what was bought. Amounts are whole tiyin (100 are 1 UZS).",
+    ),
     "payments": (
         "Kassa: payments",
         "Merchants' servers ask for money and are told the truth about it. Money and quantities are text with exact decimals.",
@@ -51,13 +60,14 @@ _ABOUT = {
 _ROUTERS: dict[str, tuple[APIRouter, ...]] = {
     "orders": orders.ROUTERS,
     "checkout": checkout.ROUTERS,
+    "purchases": (*purchases.ROUTERS, *payme.ROUTERS),
     "payments": (*payments.ROUTERS, *webhooks.ROUTERS, payments.provider_router),
 }
 CONTRACTS = (*_ROUTERS, "all")
 
 
 def document(contract: str, surfaces: Iterable[str] | None = None) -> dict[str, Any]:
-    """The document of `orders`, `checkout` or `all` (of `surfaces`, where they are given). Raises `KeyError` for another name."""
+    """The document of one of `CONTRACTS`; `all` is of `surfaces`, where they are given. Raises `KeyError` for another name."""
     title, about = _ABOUT[contract]
     names = [contract] if contract != "all" else [name for name in _ROUTERS if surfaces is None or name in surfaces]
     routers = [*(router for name in names for router in _ROUTERS[name]), health.router]
@@ -73,8 +83,10 @@ def document(contract: str, surfaces: Iterable[str] | None = None) -> dict[str, 
 
 def _schemes(names: list[str]) -> dict[str, Any]:
     schemes: dict[str, Any] = {}
-    if {"orders", "checkout"} & set(names):
+    if {"orders", "checkout", "purchases"} & set(names):
         schemes["bearer"] = _BEARER
+    if "purchases" in names:
+        schemes["basic"] = _BASIC
     if "payments" in names:
         schemes |= {"apiKey": _API_KEY, "merchant": _MERCHANT}
     return schemes

@@ -26,6 +26,14 @@ class TokenRules:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymeOptions:
+    """How Payme's calls are let in: the longest body in bytes, and the networks that may call (none: all of them)."""
+
+    max_body_bytes: int = 64 * 1024
+    ip_allowlist: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ApiOptions:
     """The set-up of one HTTP process.
 
@@ -35,7 +43,8 @@ class ApiOptions:
     call, none by default. `provider_webhook_secret`: signs what a link provider reports; no report is taken without it.
     `trust_merchant_header`: a gateway in front says for which merchant a request is (`X-Merchant-Id`). `metrics_token`: bearer
     for `/metrics` from elsewhere than loopback. `sandbox`: gets everything under `/sandbox`, the scope unchanged.
-    `redis`: where rate limits are counted together with other processes.
+    `redis`: where rate limits are counted together with other processes. `payme`: how Payme's calls are let in; whom its key
+    is, the verbs know.
     """
 
     surfaces: frozenset[str]
@@ -50,3 +59,4 @@ class ApiOptions:
     trust_merchant_header: bool = False
     sandbox: ASGIApp | None = None
     redis: Redis | None = None
+    payme: PaymeOptions = field(default_factory=PaymeOptions)

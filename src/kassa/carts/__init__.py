@@ -9,10 +9,13 @@ from kassa.carts.edit import (
     add_line,
     change_line,
     clear,
+    drop_product,
     line_of,
     lock_for_change,
+    put_once,
     remove_line,
 )
+from kassa.carts.keep import carts_with, drop_paid, drop_withdrawn, leave_version, lock_version, products_in_carts
 from kassa.carts.model import Cart, CartLine, LineView, Problem, view
 from kassa.carts.store import ReturnedLine, open_cart, read_cart
 from kassa.carts.take import return_lines, take_lines
@@ -29,11 +32,19 @@ __all__ = [
     "ReturnedLine",
     "TooMany",
     "add_line",
+    "carts_with",
     "change_line",
     "clear",
+    "drop_paid",
+    "drop_product",
+    "drop_withdrawn",
+    "leave_version",
     "line_of",
     "lock_for_change",
+    "lock_version",
     "open_cart",
+    "products_in_carts",
+    "put_once",
     "read_cart",
     "remove_line",
     "return_lines",

@@ -1,4 +1,4 @@
-"""Edit a cart: add, change, remove, clear. Each successful change of the lines moves the version by one.
+"""Edit a cart: add, put, change, remove, clear. Each successful change of the lines moves the version by one.
 
 The caller brings the live offer (asked before the transaction); a cart reserves nothing.
 """
@@ -65,6 +65,34 @@ async def add_line(
         raise CartFull
     _can_have(product_id, line.quantity, offer)
     return cart, line
+
+
+async def put_once(
+    tx: Tx, merchant_id: str, channel: str, buyer_id: str, product_id: str, offer: Offered
+) -> tuple[Cart, CartLine, bool]:
+    """Put one piece of a product into the cart, unless it is there: for what is bought once per cart.
+
+    True when the line is new; only then has the version moved. A product that is there keeps its line as it is. The cart comes
+    without its lines. Raises `CartFull`; the caller's transaction then rolls back.
+    """
+    cart = await store.lock_cart_alone(tx, merchant_id, channel, buyer_id)
+    put = await store.put_line(tx, cart, product_id, offer)
+    if put is None:
+        there = await store.line_with(tx, cart, product_id)
+        assert there is not None  # the cart is locked, so that nobody can have removed it since
+        return cart, there, False
+    cart, line, others = put
+    if others >= MAX_LINES:
+        raise CartFull
+    return cart, line, True
+
+
+async def drop_product(tx: Tx, merchant_id: str, channel: str, buyer_id: str, product_id: str) -> Cart:
+    """Remove a product; the cart comes without its lines. Raises `LineMissing`, also the second time."""
+    cart = await store.drop_product(tx, await store.lock_cart_alone(tx, merchant_id, channel, buyer_id), product_id)
+    if cart is None:
+        raise LineMissing
+    return cart
 
 
 async def change_line(tx: Tx, cart: Cart, line_id: uuid.UUID, offer: Offered, quantity: int) -> tuple[Cart, CartLine]:

@@ -40,7 +40,7 @@ class Offered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CartLine:
-    """One product in a cart, with what the buyer saw at the last edit of this line."""
+    """One product in a cart since `added_at`, with what the buyer saw at the last edit of this line."""
 
     line_id: uuid.UUID
     product_id: str
@@ -48,6 +48,7 @@ class CartLine:
     seen_price_minor: int
     seen_name: str
     seen_image: str | None
+    added_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Cart:
     channel: str
     buyer_id: str
     version: int
+    created_at: datetime
     updated_at: datetime
     lines: Sequence[CartLine]
 

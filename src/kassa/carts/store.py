@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kassa.carts.model import MAX_QUANTITY, Cart, CartLine
@@ -14,10 +15,11 @@ from kassa.kit.ids import new_id
 if TYPE_CHECKING:
     from kassa.carts.model import Offered
 
-_LINES = """(SELECT array_agg(ROW (l.line_id, l.product_id, l.quantity, l.seen_price_minor, l.seen_name, l.seen_image)
+_LINES = """(SELECT array_agg(ROW (l.line_id, l.product_id, l.quantity, l.seen_price_minor, l.seen_name, l.seen_image,
+                                   l.added_at)
                               ORDER BY l.added_at, l.line_id)
                FROM cart_lines l WHERE l.merchant_id = c.merchant_id AND l.cart_id = c.cart_id) AS lines"""
-_COLUMNS = "c.merchant_id, c.cart_id, c.channel, c.buyer_id, c.version, c.updated_at"
+_COLUMNS = "c.merchant_id, c.cart_id, c.channel, c.buyer_id, c.version, c.created_at, c.updated_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ async def lock_cart(tx: Tx, merchant_id: str, channel: str, buyer_id: str) -> Ca
     row = await _make_or_lock(tx, merchant_id, channel, buyer_id)
     lines = await tx.rows(
         """
-        SELECT line_id, product_id, quantity, seen_price_minor, seen_name, seen_image FROM cart_lines
+        SELECT line_id, product_id, quantity, seen_price_minor, seen_name, seen_image, added_at FROM cart_lines
          WHERE merchant_id = $1 AND cart_id = $2 ORDER BY added_at, line_id
         """,
         merchant_id, row["cart_id"],
@@ -104,12 +106,12 @@ async def add_to_line(tx: Tx, cart: Cart, product_id: str, quantity: int, offer:
                SET quantity = l.quantity + excluded.quantity, seen_price_minor = excluded.seen_price_minor,
                    seen_name = excluded.seen_name, seen_image = excluded.seen_image
              WHERE l.quantity + excluded.quantity <= $9
-            RETURNING line_id, quantity
+            RETURNING line_id, quantity, added_at
         ), moved AS (
             UPDATE carts SET version = version + 1, updated_at = kassa_now()
              WHERE merchant_id = $1 AND cart_id = $2 RETURNING version
         )
-        SELECT put.line_id, put.quantity, moved.version,
+        SELECT put.line_id, put.quantity, put.added_at, moved.version,
                (SELECT count(*) FROM cart_lines WHERE merchant_id = $1 AND cart_id = $2 AND product_id <> $4) AS others
           FROM put, moved
         """,
@@ -118,13 +120,54 @@ async def add_to_line(tx: Tx, cart: Cart, product_id: str, quantity: int, offer:
     )  # fmt: skip
     if row is None:
         return None
-    line = CartLine(row["line_id"], product_id, row["quantity"], offer.price.minor, offer.name, offer.image)
+    line = CartLine(row["line_id"], product_id, row["quantity"], offer.price.minor, offer.name, offer.image, row["added_at"])
     return replace(cart, version=row["version"]), line, row["others"]
+
+
+async def put_line(tx: Tx, cart: Cart, product_id: str, offer: Offered) -> tuple[Cart, CartLine, int] | None:
+    """Make a line of one piece and move the version; the last figure counts the cart's other lines.
+
+    None when the product has a line already, which stays as it is. The cart is locked by the caller.
+    """
+    row = await tx.row(
+        """
+        WITH put AS (
+            INSERT INTO cart_lines (merchant_id, cart_id, line_id, product_id, quantity, seen_price_minor, seen_name, seen_image,
+                                    added_at)
+            VALUES ($1, $2, $3, $4, 1, $5, $6, $7, kassa_now())
+            ON CONFLICT (merchant_id, cart_id, product_id) DO NOTHING
+            RETURNING line_id, added_at
+        ), moved AS (
+            UPDATE carts SET version = version + 1, updated_at = kassa_now()
+             WHERE merchant_id = $1 AND cart_id = $2 AND EXISTS (SELECT FROM put) RETURNING version
+        )
+        SELECT put.line_id, put.added_at, moved.version,
+               (SELECT count(*) FROM cart_lines WHERE merchant_id = $1 AND cart_id = $2) AS others
+          FROM put, moved
+        """,
+        cart.merchant_id, cart.cart_id, new_id(), product_id, offer.price.minor, offer.name, offer.image,
+    )  # fmt: skip
+    if row is None:
+        return None
+    line = CartLine(row["line_id"], product_id, 1, offer.price.minor, offer.name, offer.image, row["added_at"])
+    return replace(cart, version=row["version"]), line, row["others"]
+
+
+async def line_with(reader: Reader, cart: Cart, product_id: str) -> CartLine | None:
+    """The product's line, or None."""
+    row = await reader.row(
+        """
+        SELECT line_id, product_id, quantity, seen_price_minor, seen_name, seen_image, added_at FROM cart_lines
+         WHERE merchant_id = $1 AND cart_id = $2 AND product_id = $3
+        """,
+        cart.merchant_id, cart.cart_id, product_id,
+    )  # fmt: skip
+    return CartLine(**dict(row.items())) if row else None
 
 
 async def set_line(tx: Tx, cart: Cart, line: CartLine, quantity: int, offer: Offered) -> tuple[Cart, CartLine]:
     """Set the quantity of a line, as the buyer sees it now, and move the version."""
-    changed = CartLine(line.line_id, line.product_id, quantity, offer.price.minor, offer.name, offer.image)
+    changed = CartLine(line.line_id, line.product_id, quantity, offer.price.minor, offer.name, offer.image, line.added_at)
     version = await tx.value(
         """
         WITH put AS (
@@ -156,6 +199,24 @@ async def drop_lines(tx: Tx, cart: Cart, line_ids: Sequence[uuid.UUID]) -> Cart:
     return replace(cart, version=version, lines=tuple(line for line in cart.lines if line.line_id not in set(line_ids)))
 
 
+async def drop_product(tx: Tx, cart: Cart, product_id: str) -> Cart | None:
+    """Delete the product's line and move the version, which the cart that is returned has; None when there is no such line.
+
+    The cart is locked by the caller and was read without its lines.
+    """
+    version = await tx.value(
+        """
+        WITH gone AS (
+            DELETE FROM cart_lines WHERE merchant_id = $1 AND cart_id = $2 AND product_id = $3 RETURNING line_id
+        )
+        UPDATE carts SET version = version + 1, updated_at = kassa_now()
+         WHERE merchant_id = $1 AND cart_id = $2 AND EXISTS (SELECT FROM gone) RETURNING version
+        """,
+        cart.merchant_id, cart.cart_id, product_id,
+    )  # fmt: skip
+    return replace(cart, version=version) if version is not None else None
+
+
 async def take(tx: Tx, cart: Cart) -> bool:
     """Empty the cart and move its version, if it still is the version that was read."""
     return bool(
@@ -172,6 +233,66 @@ async def take(tx: Tx, cart: Cart) -> bool:
             cart.merchant_id, cart.cart_id, cart.version,
         )
     )  # fmt: skip
+
+
+async def lock_version(tx: Tx, merchant_id: str, cart_id: uuid.UUID) -> int:
+    """A cart's version, under its row lock."""
+    version: int = await tx.value(
+        "SELECT version FROM carts WHERE merchant_id = $1 AND cart_id = $2 FOR NO KEY UPDATE", merchant_id, cart_id
+    )
+    return version
+
+
+async def move_version(tx: Tx, merchant_id: str, cart_id: uuid.UUID, version: int) -> None:
+    """Move the version of a cart by one if it still is `version`."""
+    await tx.execute(
+        "UPDATE carts SET version = version + 1, updated_at = kassa_now() WHERE merchant_id = $1 AND cart_id = $2 AND version = $3",
+        merchant_id, cart_id, version,
+    )  # fmt: skip
+
+
+async def drop_products(tx: Tx, merchant_id: str, cart_id: uuid.UUID, product_ids: Sequence[str], before: datetime | None) -> int:
+    """Delete lines by product (with `before`: those added until then) and move the version if there were any; how many."""
+    dropped: int = await tx.value(
+        """
+        WITH gone AS (
+            DELETE FROM cart_lines
+             WHERE merchant_id = $1 AND cart_id = $2 AND product_id = ANY ($3) AND ($4::timestamptz IS NULL OR added_at <= $4)
+            RETURNING 1
+        ), moved AS (
+            UPDATE carts SET version = version + 1, updated_at = kassa_now()
+             WHERE merchant_id = $1 AND cart_id = $2 AND EXISTS (SELECT FROM gone))
+        SELECT count(*) FROM gone
+        """,
+        merchant_id, cart_id, list(product_ids), before,
+    )  # fmt: skip
+    return dropped
+
+
+async def carts_with(
+    reader: Reader, merchant_id: str, channel: str, product_ids: Sequence[str], after: uuid.UUID, limit: int
+) -> list[uuid.UUID]:
+    """Carts of a channel that hold one of these products, behind `after` in the order of ids."""
+    rows = await reader.rows(
+        """
+        SELECT DISTINCT l.cart_id FROM cart_lines l JOIN carts c ON c.merchant_id = $1 AND c.cart_id = l.cart_id
+         WHERE l.merchant_id = $1 AND c.channel = $2 AND l.product_id = ANY ($3) AND l.cart_id > $4 ORDER BY l.cart_id LIMIT $5
+        """,
+        merchant_id, channel, list(product_ids), after, limit,
+    )  # fmt: skip
+    return [row["cart_id"] for row in rows]
+
+
+async def products_in_carts(reader: Reader, merchant_id: str, channel: str, after: str, limit: int) -> list[str]:
+    """Products that lie in carts of a channel, behind `after` in the order of ids."""
+    rows = await reader.rows(
+        """
+        SELECT DISTINCT l.product_id FROM cart_lines l JOIN carts c ON c.merchant_id = $1 AND c.cart_id = l.cart_id
+         WHERE l.merchant_id = $1 AND c.channel = $2 AND l.product_id > $3 ORDER BY l.product_id LIMIT $4
+        """,
+        merchant_id, channel, after, limit,
+    )  # fmt: skip
+    return [row["product_id"] for row in rows]
 
 
 async def give_back(tx: Tx, merchant_id: str, cart_id: uuid.UUID, lines: Sequence[ReturnedLine]) -> None:

@@ -3,8 +3,8 @@
 from kassa.catalog.browse import browse, browse_one
 from kassa.catalog.channels import channel_of
 from kassa.catalog.model import Channel, Hold, Offer, Page, Shortage
-from kassa.catalog.prices import UnknownProduct, offer_of, offers_of, offers_page
-from kassa.catalog.publish import Publication, adjust, publish, publish_channel
+from kassa.catalog.prices import UnknownProduct, offer_of, offers_of, offers_page, recent_offers_of
+from kassa.catalog.publish import Publication, adjust, publish, publish_channel, retire
 from kassa.catalog.shelf import Shelf
 from kassa.catalog.sources import ProductsUnavailable, Source, Sources
 from kassa.catalog.stock import consume, give_back, release, reserve, reserve_later, restock
@@ -34,8 +34,10 @@ __all__ = [
     "offers_page",
     "publish",
     "publish_channel",
+    "recent_offers_of",
     "release",
     "reserve",
     "reserve_later",
     "restock",
+    "retire",
 ]

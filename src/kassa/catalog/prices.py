@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from kassa.catalog.model import Channel, Offer, Page
-from kassa.catalog.sources import Sources
+from kassa.catalog.sources import AmbassadorService, Sources
 from kassa.kit.context import Context
 from kassa.kit.errors import NotFound
 
@@ -24,6 +24,17 @@ async def offers_of(ctx: Context, channel: Channel, product_ids: Collection[str]
     if not product_ids:
         return {}
     return await ctx.port(Sources).of(channel).offers(ctx, channel, sorted(set(product_ids)))
+
+
+async def recent_offers_of(ctx: Context, channel: Channel, product_ids: Collection[str]) -> Mapping[str, Offer]:
+    """As `offers_of`, to be looked at only: while an ambassadors service fails, prices that are at most 5 s old may answer.
+
+    Raises `ProductsUnavailable` when there are none.
+    """
+    source = ctx.port(Sources).of(channel)
+    if product_ids and isinstance(source, AmbassadorService):
+        return await source.recent_offers(channel, sorted(set(product_ids)))
+    return await offers_of(ctx, channel, product_ids)
 
 
 async def offer_of(ctx: Context, channel: Channel, product_id: str) -> Offer:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from kassa.catalog import store
 from kassa.catalog.model import Channel
 from kassa.catalog.shelf import changed
+from kassa.catalog.sources import OwnSource, Sources
+from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.kit.errors import Refused
 from kassa.kit.money import Money
@@ -40,6 +42,18 @@ async def publish(tx: Tx, channel: Channel, products: Sequence[Publication]) -> 
     """Add the products that are not there yet, with their first stock; returns how many were new."""
     changed(tx, channel.merchant_id)
     return await store.add_products(tx, channel, products)
+
+
+async def retire(ctx: Context, merchant_id: str, channel: str, product_ids: Sequence[str]) -> int:
+    """Sell products of our own no longer; how many were sold until now. Done twice, the second changes nothing.
+
+    Where somebody else decides what a channel sells, it has done so already.
+    """
+    if not isinstance(ctx.port(Sources).by_channel.get(channel), OwnSource):
+        return 0
+    async with ctx.db.transaction("catalog.retire") as tx:
+        changed(tx, merchant_id)
+        return await store.retire(tx, merchant_id, channel, product_ids)
 
 
 async def adjust(tx: Tx, merchant_id: str, channel: str, product_id: str, change: int, reference: str) -> None:

@@ -360,6 +360,17 @@ async def add_products(tx: Tx, channel: Channel, products: Sequence[Publication]
     return added
 
 
+async def retire(tx: Tx, merchant_id: str, channel: str, product_ids: Sequence[str]) -> int:
+    """Mark products as not sold; how many were until now."""
+    return await tx.execute(
+        """
+        UPDATE products SET sold = false, updated_at = kassa_now()
+         WHERE merchant_id = $1 AND channel = $2 AND product_id = ANY ($3) AND sold
+        """,
+        merchant_id, channel, list(product_ids),
+    )  # fmt: skip
+
+
 async def adjust_stock(tx: Tx, merchant_id: str, channel: str, product_id: str, change: int, reference: str) -> bool:
     """Change stock on hand unless less would remain than is reserved (False); noted, and done, once per reference."""
     row = await tx.row(

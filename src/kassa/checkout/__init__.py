@@ -10,20 +10,24 @@ from kassa.checkout.order_from_cart import (
     TooManyWaiting,
     order_from_cart,
 )
+from kassa.checkout.purchase import AmbassadorsInvalid, PurchaseWish, purchase
 from kassa.checkout.read import Journal, counts_elsewhere, merchant_of, read_checkout, read_journal
 from kassa.checkout.refunds import note_refund, send_refund
 from kassa.checkout.rules import MethodUnavailable, Rules, UnknownProvider
 from kassa.checkout.steps import Neighbours
 from kassa.checkout.sweep import sweep_checkouts, sweep_refunds
-from kassa.checkout.verdicts import ask_now, ask_soon, bring_verdict
+from kassa.checkout.verdicts import ask_now, ask_soon, bring_verdict, go_on
+from kassa.checkout.withdraw import revalidate, withdraw
 
 __all__ = [
     "AlreadyOrdered",
+    "AmbassadorsInvalid",
     "CartEmpty",
     "Journal",
     "MethodUnavailable",
     "Neighbours",
     "PriceChanged",
+    "PurchaseWish",
     "Rules",
     "StockInsufficient",
     "TooManyWaiting",
@@ -33,13 +37,17 @@ __all__ = [
     "bring_verdict",
     "buy_items",
     "counts_elsewhere",
+    "go_on",
     "merchant_of",
     "move_order",
     "note_refund",
     "order_from_cart",
+    "purchase",
     "read_checkout",
     "read_journal",
+    "revalidate",
     "send_refund",
     "sweep_checkouts",
     "sweep_refunds",
+    "withdraw",
 ]

@@ -27,14 +27,14 @@ async def cancel(ctx: Context, tx: Tx, order: orders.Order, note: str | None) ->
         raise orders.OrderMoved
     await return_lines_to_cart(tx, held)
     if checkout.status == "completed":
-        await _after_completion(ctx, tx, held, note)
+        await cancel_completed(ctx, tx, held, note)
     else:
         await _before_completion(ctx, tx, held, note)
     return held.order
 
 
-async def _after_completion(ctx: Context, tx: Tx, held: Held, note: str | None) -> None:
-    """Paid (or to be paid in cash): the stock comes back now, the money is owed from now on."""
+async def cancel_completed(ctx: Context, tx: Tx, held: Held, note: str | None) -> None:
+    """Paid (or to be paid in cash): the stock comes back now; the money, unless it has gone back already, is owed from now on."""
     remote = [store.Note(act, "undoing") for act in held.checkout.acts if is_remote(act) and held.status_of(act) == "done"]
     await advance(tx, held, "completed", store.Next(0 if remote else None, "keep"), remote)
     payment_status = "refunded" if held.payment.captured_minor else "failed"
@@ -43,6 +43,7 @@ async def _after_completion(ctx: Context, tx: Tx, held: Held, note: str | None) 
         held.payment = (await payments.settle(tx, held.payment, Verdict("cancelled"))).payment
     elif held.payment.status == "paid" and held.payment.refundable_minor:
         await _owe(ctx, tx, held)
+    await orders.give_back_bought(tx, held.order)
     await catalog.give_back(tx, held.checkout.merchant_id, held.checkout.checkout_id)
 
 
@@ -62,6 +63,8 @@ async def _before_completion(ctx: Context, tx: Tx, held: Held, note: str | None)
         await cancel_order(tx, held, note)
         return
     payment, provider = held.payment, ctx.port(Providers).of(held.payment)
+    if payment.held_by is not None:
+        raise orders.illegal(held.order.status, "cancelled")
     may_be_charged = payment.status == "opened" and not (provider.local or provider.begins_again)
     in_flight = payment.status in {"unknown", "parked"} or may_be_charged
     when = store.Next(0 if in_flight else None, "keep")

@@ -30,6 +30,7 @@ async def finish(ctx: Context, tx: Tx, held: Held, notes: Sequence[store.Note], 
         held.order = await orders.move_later(tx, held.order, "processing", external_id=external_id)
     else:
         held.order = await orders.move_later(tx, held.order, "paid", payment_status="paid", external_id=external_id)
+    await orders.note_bought(tx, held.order)
     if verdict is not None:
         held.payment = await payments.settle_later(tx, held.payment, verdict)
     await catalog.consume(tx, held.checkout.merchant_id, held.checkout.checkout_id)

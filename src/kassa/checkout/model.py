@@ -36,6 +36,9 @@ MOVES = Moves(
     },
 )
 
+PURCHASES = "purchases"
+"""The surface whose carts keep their lines until they are paid."""
+
 STOCK = "stock"
 PAYMENT = "payment"
 INVENTORY = "inventory"

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 from kassa import carts, catalog, notices, orders
 from kassa.catalog import Offer
 from kassa.checkout import start, store
 from kassa.checkout.answers import repeat
+from kassa.checkout.held import Held
+from kassa.checkout.paying_at_payme import with_link
 from kassa.checkout.rules import Rules
 from kassa.checkout.saga import drive
 from kassa.checkout.wishes import CartWish, Placed, RenderOrder, Replayed
@@ -21,8 +24,10 @@ from kassa.kit.context import Context
 from kassa.kit.errors import Busy, Conflict, KassaError, Refused
 from kassa.kit.money import Money
 from kassa.notices import Contact
+from kassa.payments.payme.model import PaymeRules
 
 LINK_WAIT_S = 3.0
+_BUYER_ACTS = frozenset({"link", "payme"})
 _LOOKS = 8
 
 
@@ -90,7 +95,7 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         if wish.key is not None and (found := await repeat(ctx, wish.key, render)) is not None:
             return found
         return existing
-    if provider == "link":
+    if provider in _BUYER_ACTS:
         waiting = await store.waiting_for_buyer(ctx.db, wish.channel.merchant_id, wish.buyer_id)
         if waiting >= ctx.port(Rules).max_waiting_orders:
             raise TooManyWaiting
@@ -111,6 +116,8 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         key=wish.key,
         at=lines[0][0].at,
     )
+    if provider == "payme":
+        purchase = await with_link(ctx, purchase, timedelta(milliseconds=ctx.port(PaymeRules).timeout_ms))
     return await _place(ctx, wish, cart, purchase, render)
 
 
@@ -138,19 +145,26 @@ async def _place(
         if first is None:
             raise CartMoved from None
         return first
-    leading = ctx.background.spawn(drive(ctx, held), name=f"checkout {purchase.checkout_id}")
+    leading = _lead(ctx, held)
     if wish.token is not None:
         notices.learn(ctx, placed.order.merchant_id, placed.order.order_id, _contact(wish), wish.token)
-    if waits_for_link:
-        return await _with_link(ctx, wish, placed, leading, render)
+    if leading is not None and waits_for_link:
+        return await _after_link(ctx, wish, placed, leading, render)
     return placed
+
+
+def _lead(ctx: Context, held: Held) -> asyncio.Task[object] | None:
+    """Go on paying in the background; where the buyer has the link already there is nothing to do before it is paid."""
+    if held.order.payment_url is not None:
+        return None
+    return ctx.background.spawn(drive(ctx, held), name=f"checkout {held.checkout.checkout_id}")
 
 
 def _contact(wish: CartWish) -> Contact:
     return Contact(wish.buyer_id, wish.email, wish.name)
 
 
-async def _with_link(ctx: Context, wish: CartWish, placed: Placed, leading: asyncio.Task[object], render: RenderOrder) -> Placed:
+async def _after_link(ctx: Context, wish: CartWish, placed: Placed, leading: asyncio.Task[object], render: RenderOrder) -> Placed:
     """Wait a moment for the link; without it the order stands all the same and the link is filled in later."""
     await asyncio.wait({leading}, timeout=LINK_WAIT_S)
     async with ctx.db.transaction("checkout.answer") as tx:

@@ -29,8 +29,9 @@ async def note_refund(tx: Tx, payment: Payment, refund: Refund, verdict: RefundV
         await _given_back_in_vain(tx, payment, order)
     subject = f"refund:{after.refund_id}"
     if after.status == "parked" and refund.status != "parked":
+        kind = "refund_at_provider" if payment.provider == "payme" else "refund_parked"
         await cases.open_case(
-            tx, after.merchant_id, "refund_parked", subject, last_answer=after.message, amount_minor=after.amount_minor,
+            tx, after.merchant_id, kind, subject, last_answer=after.message, amount_minor=after.amount_minor,
             currency=after.currency,
         )  # fmt: skip
     elif after.status == "succeeded" and refund.status == "parked":

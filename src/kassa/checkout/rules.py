@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kassa.catalog import Channel
-from kassa.checkout.model import INVENTORY, ORDER, ORDER_SERVICE, PAYMENT, STOCK, TAKE
+from kassa.checkout.model import INVENTORY, ORDER, ORDER_SERVICE, PAYMENT, PURCHASES, STOCK, TAKE
 from kassa.kit.errors import Refused
 
 SIMULATED_METHODS = frozenset({"credit_card", "upi", "net_banking"})
@@ -35,6 +35,7 @@ class Rules:
     links: bool = True
     simulated_payments: bool = True
     max_waiting_orders: int = 20
+    payme: bool = False
 
     def stock_counted_by(self, surface: str) -> str:
         """Who counts the stock of a surface: `own`, `inventory` or `product`."""
@@ -44,6 +45,8 @@ class Rules:
 
     def acts(self, surface: str, product_ids: list[str], *, pays_first: bool) -> list[str]:
         """The acts of a checkout, in order; those that cannot be undone would stand last."""
+        if surface == PURCHASES:
+            return [PAYMENT, ORDER]  # nobody counts ambassadors
         counted_by = self.stock_counted_by(surface)
         acts = [] if counted_by == "inventory" else [STOCK]
         acts += [PAYMENT] if pays_first else []
@@ -64,6 +67,8 @@ class Rules:
             if alias not in channel.aliases:
                 raise UnknownProvider
             return "link"
+        if kind == "payme" and self.payme and channel.currency == "UZS":
+            return "payme"
         if kind == CASH:
             return CASH
         if kind in SIMULATED_METHODS and self.simulated_payments:

@@ -29,6 +29,8 @@ SERVICE_AGAIN_S = (1, 2, 5, 15, 30, 60)
 SERVICE_GIVE_UP_S = 120
 TAKE_AGAIN_S = (1, 5, 30, 120, 600)
 _UNSENT = ("opened",)
+HELD_LOOK_S = 600
+"""Seconds after which a checkout whose payment is held is looked at again; it need not be, so this only shows that it lives."""
 
 
 async def drive(ctx: Context, held: Held) -> Held:
@@ -79,6 +81,9 @@ async def _pay(ctx: Context, held: Held) -> bool:
     if held.fresh == PAYMENT or (payment.status in _UNSENT and (provider.local or (provider.begins_again and not held.is_late()))):
         held.fresh = None
         verdict = await keep_lease(ctx, held, payments.take(ctx, payment, held.card, held.checkout.customer_email))
+    elif payment.held_by is not None:
+        # The buyer is paying at this moment; whoever holds it goes on, or closes what is late when it lets go.
+        return await _sleep(ctx, held, HELD_LOOK_S)
     elif provider.begins_again:
         if not held.is_late():
             return await _sleep(ctx, held, seconds_until(held.checkout.deadline, held.checkout.read_at))

@@ -13,7 +13,7 @@ from kassa.checkout import store
 from kassa.checkout.finish import close_undone, finish
 from kassa.checkout.held import Held
 from kassa.checkout.journal import advance
-from kassa.checkout.model import PAYMENT, STOCK, Refusal
+from kassa.checkout.model import PAYMENT, PURCHASES, STOCK, Refusal
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.payments import Verdict
@@ -36,19 +36,24 @@ async def conclude(ctx: Context, held: Held, verdict: Verdict, note: Callable[[T
     Raises `Overtaken` when the checkout has moved since it was read; nothing is written then.
     """
     async with ctx.db.transaction("checkout.settle") as tx:
-        match held.checkout.status:
-            case "paying" | "parked":
-                await _while_paying(ctx, tx, held, verdict)
-            case "undoing" | "returning":
-                await _while_undoing(tx, held, verdict)
-            case "undone":
-                await _after_giving_up(tx, held, verdict)
-            case _:
-                held.payment = (await payments.settle(tx, held.payment, verdict)).payment
+        await conclude_in(ctx, tx, held, verdict)
         moved = payments.has_moved(tx, held.payment.payment_id)
         if note is not None and moved:
             await note(tx)
     return moved
+
+
+async def conclude_in(ctx: Context, tx: Tx, held: Held, verdict: Verdict) -> None:
+    """The same in the caller's transaction. Raises `Overtaken`, or `PaymentHeld` for a verdict that may not be had now."""
+    match held.checkout.status:
+        case "paying" | "parked":
+            await _while_paying(ctx, tx, held, verdict)
+        case "undoing" | "returning":
+            await _while_undoing(tx, held, verdict)
+        case "undone":
+            await _after_giving_up(tx, held, verdict)
+        case _:
+            held.payment = (await payments.settle(tx, held.payment, verdict)).payment
 
 
 async def _while_paying(ctx: Context, tx: Tx, held: Held, verdict: Verdict) -> None:
@@ -135,9 +140,15 @@ async def _after_giving_up(tx: Tx, held: Held, verdict: Verdict) -> None:
 
 
 async def return_lines_to_cart(tx: Tx, held: Held) -> None:
-    """Give the lines of an order that was never paid nor processing back to its cart (first, by the order of locks)."""
+    """Give the lines of an order that was never paid nor processing back to its cart (first, by the order of locks).
+
+    A cart that has kept them moves on to its next version, so that they can be ordered anew.
+    """
     checkout, order = held.checkout, held.order
-    if checkout.cart_id is None or order.status != "pending":
+    if checkout.cart_id is None or checkout.cart_version is None or order.status != "pending":
+        return
+    if checkout.surface == PURCHASES:
+        await carts.leave_version(tx, checkout.merchant_id, checkout.cart_id, checkout.cart_version)
         return
     lines = [
         carts.ReturnedLine(line.product_id, line.quantity, line.price_minor, line.product_name, line.image) for line in order.lines

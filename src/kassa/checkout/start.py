@@ -68,6 +68,9 @@ class Purchase:
     keeps_answer: bool = False
     at: datetime | None = None
     """The moment of the one clock in which the prices were read, where that was here: the purchase begins then."""
+    hold: timedelta = HOLD
+    pay_url: str | None = None
+    """Where the buyer pays, if that is known from the beginning: the checkout then sleeps until the buyer has, or its deadline."""
 
     @property
     def total(self) -> Money:
@@ -94,7 +97,8 @@ async def begin(ctx: Context, tx: Tx, purchase: Purchase, *, carefully: bool = T
         short = await reserve(tx, purchase.channel, purchase.checkout_id, holds, checkout.deadline)
         if short:
             raise Short(short)
-    held = Held(checkout, order, payment, _steps(acts, checkout), fresh=None if cash else PAYMENT, lease_s=ctx.lease_s)
+    fresh = None if cash or purchase.pay_url else PAYMENT
+    held = Held(checkout, order, payment, _steps(acts, checkout), fresh=fresh, lease_s=ctx.lease_s)
     announce(tx, held, "checkout.started")
     return held
 
@@ -135,7 +139,8 @@ def _checkout(purchase: Purchase, acts: list[str], lease_s: float, *, cash: bool
         cart_version=purchase.cart_version,
         asked=purchase.asked,
         customer_email=purchase.email,
-        hold=None if cash else HOLD,
+        hold=None if cash else purchase.hold,
+        sleeps=purchase.pay_url is not None,
         idempotency=scope_of(key) if key and purchase.keeps_answer else None,
     )
 
@@ -173,6 +178,7 @@ def _placement(purchase: Purchase, at: datetime) -> orders.Placement:
         lines=lines,
         shipping_address=purchase.shipping_address,
         delivery=timedelta(days=purchase.channel.delivery_days),
+        payment_url=purchase.pay_url,
         at=at,
     )
 
@@ -191,7 +197,8 @@ def _opening(ctx: Context, purchase: Purchase, at: datetime, *, cash: bool) -> O
         script=purchase.surface,
         card=purchase.card,
         sending=not provider.local and not provider.begins_again,
-        expires_in=None if cash else HOLD,
+        expires_in=None if cash else purchase.hold,
         routed_to=purchase.method.partition(":")[2] or None,
+        url=purchase.pay_url,
         at=at,
     )

@@ -28,7 +28,10 @@ class Overtaken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class NewCheckout:
-    """What a checkout is begun with. `hold` is how long stock is held, `lease_s` how long its maker may be silent."""
+    """What a checkout is begun with. `hold` is how long stock is held, `lease_s` how long its maker may be silent.
+
+    One that `sleeps` has no leader before its deadline.
+    """
 
     merchant_id: str
     checkout_id: uuid.UUID
@@ -49,6 +52,7 @@ class NewCheckout:
     asked: bytes | None = None
     customer_email: str | None = None
     hold: timedelta | None = None
+    sleeps: bool = False
     idempotency: Mapping[str, Any] | None = None
     refusal: Refusal | None = None
 
@@ -103,8 +107,8 @@ _INSERT = Write(
                                request_id, idempotency, deadline, error, error_code, error_message, error_items,
                                next_at, lease_until, lease_version, created_at, updated_at, ended_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                CASE WHEN $6 <> 'undone' THEN kassa_now() END,
-                CASE WHEN $6 <> 'undone' THEN now() + make_interval(secs => $24) END,
+                CASE WHEN $30 THEN $19 WHEN $6 <> 'undone' THEN kassa_now() END,
+                CASE WHEN $6 <> 'undone' AND NOT $30 THEN now() + make_interval(secs => $24) END,
                 1, $25, $25, CASE WHEN $6 = 'undone' THEN kassa_now() END)
         RETURNING 1
     ), checkout_noted AS (
@@ -128,7 +132,7 @@ async def insert(tx: Tx, new: NewCheckout, notes: Sequence[Note], at: datetime) 
         new.cart_id, new.cart_version, new.asked, new.order_id, new.payment_id, new.currency, new.total_minor,
         new.customer_email, new.request_id, new.idempotency, deadline, *error, new.lease_s, at,
         [note.step for note in notes], [note.status for note in notes], [int(note.sent) for note in notes],
-        [acts.index(note.step) for note in notes],
+        [acts.index(note.step) for note in notes], new.sleeps,
     )  # fmt: skip
     return Checkout(
         merchant_id=new.merchant_id, checkout_id=new.checkout_id, channel=new.channel, surface=new.surface,
@@ -260,11 +264,76 @@ async def waiting_for_buyer(reader: Reader, merchant_id: str, buyer_id: str) -> 
     waiting: int = await reader.value(
         """
         SELECT count(*) FROM checkouts
-         WHERE merchant_id = $1 AND buyer_id = $2 AND status = 'paying' AND next_at IS NOT NULL AND method LIKE 'link:%'
+         WHERE merchant_id = $1 AND buyer_id = $2 AND status = 'paying' AND next_at IS NOT NULL AND surface = 'orders'
+           AND (method LIKE 'link:%' OR method = 'payme')
         """,
         merchant_id, buyer_id,
     )  # fmt: skip
     return waiting
+
+
+async def lock_together(tx: Tx, checkout: Checkout) -> list[Checkout]:
+    """A checkout and all others of its cart that wait for their buyer, under their row locks, taken in the order of ids.
+
+    Others only where carts keep their lines. The cart is locked, so no new one comes.
+    """
+    rows = await tx.rows(
+        f"""
+        SELECT {_COLUMNS} FROM checkouts
+         WHERE merchant_id = $1 AND checkout_id = ANY (ARRAY(
+               SELECT $2::uuid UNION
+               SELECT checkout_id FROM checkouts
+                WHERE merchant_id = $1 AND cart_id = $3 AND status = 'paying' AND surface = 'purchases'))
+         ORDER BY checkout_id FOR UPDATE
+        """,
+        checkout.merchant_id, checkout.checkout_id, checkout.cart_id,
+    )  # fmt: skip
+    return [_checkout(row) for row in rows]
+
+
+async def lock_open(tx: Tx, merchant_id: str, cart_id: uuid.UUID) -> list[Checkout]:
+    """The checkouts of a cart that keeps its lines which wait for their buyer, under their row locks, in the order of ids."""
+    rows = await tx.rows(
+        f"""
+        SELECT {_COLUMNS} FROM checkouts
+         WHERE merchant_id = $1 AND cart_id = $2 AND status = 'paying' AND surface = 'purchases' ORDER BY checkout_id FOR UPDATE
+        """,
+        merchant_id, cart_id,
+    )  # fmt: skip
+    return [_checkout(row) for row in rows]
+
+
+async def of_version(reader: Reader, merchant_id: str, cart_id: uuid.UUID, version: int) -> Checkout | None:
+    """The checkout that a cart version became and that still waits for its buyer, or None."""
+    row = await reader.row(
+        f"SELECT {_COLUMNS} FROM checkouts WHERE merchant_id = $1 AND cart_id = $2 AND cart_version = $3 AND status = 'paying'",
+        merchant_id, cart_id, version,
+    )  # fmt: skip
+    return _checkout(row) if row else None
+
+
+async def is_newest(reader: Reader, checkout: Checkout) -> bool:
+    """Whether no later version of its cart has become a checkout."""
+    newer: bool = await reader.value(
+        "SELECT EXISTS (SELECT FROM checkouts WHERE merchant_id = $1 AND cart_id = $2 AND cart_version > $3)",
+        checkout.merchant_id, checkout.cart_id, checkout.cart_version,
+    )  # fmt: skip
+    return not newer
+
+
+async def open_of_channel(
+    reader: Reader, merchant_id: str, channel: str, after: tuple[uuid.UUID, uuid.UUID], limit: int
+) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """Cart and order of checkouts of a channel that wait for their buyer, behind the pair `after`, in that order."""
+    rows = await reader.rows(
+        """
+        SELECT cart_id, order_id FROM checkouts
+         WHERE merchant_id = $1 AND channel = $2 AND status = 'paying' AND surface = 'purchases' AND (cart_id, order_id) > ($3, $4)
+         ORDER BY cart_id, order_id LIMIT $5
+        """,
+        merchant_id, channel, *after, limit,
+    )  # fmt: skip
+    return [(row["cart_id"], row["order_id"]) for row in rows]
 
 
 async def claim(db: Database, merchant_id: str, checkout_id: uuid.UUID, lease_s: float) -> Checkout | None:

@@ -54,12 +54,17 @@ async def bring_verdict(
             moved = await conclude(ctx, held, verdict, note)
         except MOVED:
             continue
-        claimed = await store.claim(ctx.db, merchant_id, checkout.checkout_id, ctx.lease_s)
-        if claimed is not None:
-            going_on = drive(ctx, await load(ctx.db, claimed, lease_s=ctx.lease_s))
-            ctx.background.spawn(going_on, name=f"checkout {claimed.checkout_id}")
+        await go_on(ctx, merchant_id, checkout.checkout_id)
         return Brought(held.payment, moved=moved)
     raise store.Overtaken
+
+
+async def go_on(ctx: Context, merchant_id: str, checkout_id: uuid.UUID) -> None:
+    """Lead a checkout on in the background, if it has something to do and nobody leads it."""
+    claimed = await store.claim(ctx.db, merchant_id, checkout_id, ctx.lease_s)
+    if claimed is not None:
+        going_on = drive(ctx, await load(ctx.db, claimed, lease_s=ctx.lease_s))
+        ctx.background.spawn(going_on, name=f"checkout {claimed.checkout_id}")
 
 
 async def ask_now(ctx: Context, payment: Payment) -> Payment:

@@ -11,7 +11,23 @@ from typing import Annotated
 import typer
 
 from kassa import __version__
-from kassa.cli import dev, events, merchants, migrate, payments, reconcile, rpc, sandbox, seed, serve, simulate, token, verify, work
+from kassa.cli import (
+    dev,
+    events,
+    merchants,
+    migrate,
+    payme,
+    payments,
+    reconcile,
+    rpc,
+    sandbox,
+    seed,
+    serve,
+    simulate,
+    token,
+    verify,
+    work,
+)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,7 +46,7 @@ for command in (
 ):
     app.command()(command)
 
-for group in (merchants.app, payments.app, events.app):
+for group in (merchants.app, payments.app, events.app, payme.app):
     app.add_typer(group)
 
 

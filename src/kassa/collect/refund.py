@@ -30,6 +30,7 @@ from kassa.kit.database import Tx
 from kassa.kit.money import Money
 from kassa.payments import Providers, requests
 from kassa.payments.model import Payment, Refund, RefundLine
+from kassa.payments.payme.model import PROVIDER
 
 _POLL_S = 0.05
 _SENT_AT_ONCE = frozenset({"simulated"})
@@ -43,6 +44,12 @@ class LineAsked:
     line_id: str
     quantity: int
     restock: bool = False
+
+
+class RefundAtProvider(payments.NotRefundable):
+    """Payment is not refundable"""  # noqa: D400 - the contract's own words
+
+    code = "refund_at_provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ async def refund_payment(ctx: Context, wish: RefundWish, render: RenderRefund) -
     payment = await payments.find(ctx.db, wish.merchant_id, wish.payment_id)
     if payment is None:
         raise PaymentMissing
+    if payment.provider == PROVIDER:
+        raise RefundAtProvider  # its buyers get their money back from Payme's cabinet, and Payme tells us
     await resolve(ctx, payment)
     end = time.monotonic() + once.WAIT_S
     while True:

@@ -22,8 +22,9 @@ from kassa.kit.context import Context
 from kassa.kit.database import CommitUnknown, Tx
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
-from kassa.payments import Opening, requests
-from kassa.payments.model import Asked, Payment
+from kassa.payments import Opening, payme, requests
+from kassa.payments.model import Asked, Payment, Verdict
+from kassa.payments.payme.model import CURRENCY, PROVIDER, PaymeRules
 
 _POLL_S = 0.05
 _GRACE_S = 3.0
@@ -89,6 +90,8 @@ async def _open(ctx: Context, wish: PaymentWish, payment_id: uuid.UUID) -> Payme
             found = await once.claim(tx, ctx.keys, wish.key, str(payment_id))
             if found is not None:
                 raise once.Claimed(found)
+        if wish.alias == PROVIDER:
+            return await _insert_at_payme(ctx, tx, wish, payment_id)
         rules = await requests.routes(tx, wish.merchant_id, wish.alias)
         route = requests.choose(rules, wish.price, payment_id)
         if route is None:
@@ -116,6 +119,11 @@ async def _insert(ctx: Context, tx: Tx, wish: PaymentWish, payment_id: uuid.UUID
         route=route,
         look_in=timedelta(seconds=ctx.lease_s + _GRACE_S),
     )
+    return await _open_and_spend(tx, wish, opening, asked)
+
+
+async def _open_and_spend(tx: Tx, wish: PaymentWish, opening: Opening, asked: Asked) -> Payment:
+    """The payment and its token. Raises `PaymentExists`, `SubscriptionMissing`, `QuotaExceeded`."""
     while (payment := await requests.open_requested(tx, opening, asked)) is None:
         holder = await requests.holder(tx, wish.merchant_id, "outside", wish.order_id)
         if holder is not None:
@@ -123,6 +131,29 @@ async def _insert(ctx: Context, tx: Tx, wish: PaymentWish, payment_id: uuid.UUID
     plan_id = await merchants.spend(tx, wish.merchant_id, wish.plan_id)
     await requests.note_token(tx, payment, plan_id)
     return payment
+
+
+async def _insert_at_payme(ctx: Context, tx: Tx, wish: PaymentWish, payment_id: uuid.UUID) -> Payment:
+    """A payment at the merchant's own cashbox: nobody is asked for its link, and its account is its own id (rulings, 9)."""
+    box = await payme.cashbox_of(ctx, tx, wish.merchant_id)
+    if box is None or wish.price.currency != CURRENCY:
+        raise ProviderMissing
+    rules = ctx.port(PaymeRules)
+    opening = Opening(
+        merchant_id=wish.merchant_id,
+        payment_id=payment_id,
+        ref_kind="outside",
+        ref=wish.order_id,
+        provider=PROVIDER,
+        method=PROVIDER,
+        amount=wish.price,
+        provider_key=f"{payment_id}:payment",
+        expires_in=timedelta(seconds=rules.link_ttl_s),
+    )
+    asked = Asked(quantity=wish.quantity, ref_is_number=wish.order_is_number, event_ref=wish.event_ref)
+    payment = await _open_and_spend(tx, wish, opening, asked)
+    url = payme.pay_link(rules, box, str(payment_id), wish.price.minor)
+    return (await payments.settle(tx, payment, Verdict("waiting", url=url, ask_in_s=rules.link_ttl_s))).payment
 
 
 async def _first_answer(ctx: Context, wish: PaymentWish, found: once.Found, render: RenderPayment) -> Replayed | None:

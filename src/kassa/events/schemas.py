@@ -119,11 +119,23 @@ SHAPES: Final[dict[str, Schema]] = {
             "currency": _CURRENCY,
             "items": {"type": "array", "items": {"$ref": "#/$defs/OrderItem"}},
             "items_count": _count("In place of `items`, where they would make the event larger than 20 kB."),
+            "purchase_id": _id("The order's id again; orders of ambassadors only, as the next one."),
+            "amount": _count("The total in minor units."),
         },
-        optional=("items", "items_count"),
+        optional=("items", "items_count", "purchase_id", "amount"),
         oneOf=[{"required": ["items"]}, {"required": ["items_count"]}],
     ),
-    "OrderItem": _object("A line of the order.", {"product_id": _text(), "quantity": _count(), "price": _MONEY}),
+    "OrderItem": _object(
+        "A line of the order.",
+        {
+            "product_id": _text(),
+            "quantity": _count(),
+            "price": _MONEY,
+            "ambassador_id": _count("The product's id as a number; orders of ambassadors only, as the next one."),
+            "price_paid": _count("What the line costs, in minor units."),
+        },
+        optional=("ambassador_id", "price_paid"),
+    ),
     "CheckoutData": _object(
         "A checkout as of this event.",
         {

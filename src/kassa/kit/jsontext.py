@@ -34,6 +34,17 @@ def parse(raw: bytes) -> dict[str, Any]:
     return value
 
 
+def write(value: Any) -> str:
+    """JSON in ASCII of what `parse` gave: a `Decimal` is written as a number with exactly its digits."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(name)}:{write(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(write, value)) + "]"
+    return json.dumps(value)
+
+
 def _decimal(text: str) -> Decimal:
     return Decimal(text)
 

@@ -89,17 +89,18 @@ class Redis:
             reply = await self._ask(("EVAL", script.text, len(keys), *keys, *args))
         return _known(reply)
 
-    async def follow(self, channel: str, hear: Callable[[bytes], None]) -> None:
+    async def follow(self, channel: str, hear: Callable[[bytes], None], *, listening: Callable[[], None] = lambda: None) -> None:
         """Call `hear` with whatever is published on `channel`, until this is cancelled.
 
         A connection that is lost, or says nothing when it is tried, is made anew, for ever and at most every 5 s. What was
-        published meanwhile is lost.
+        published meanwhile is lost: `listening` is called whenever the channel is followed, the first time and anew. Neither may
+        wait or raise.
         """
         wait_s = 0.1
         while True:
             began = time.monotonic()
             with contextlib.suppress(*_FAILED):
-                await self._follow(channel, hear)
+                await self._follow(channel, hear, listening)
             wait_s = 0.1 if time.monotonic() - began > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, wait_s * 2)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 - so that processes do not come back all at once
 
@@ -155,7 +156,7 @@ class Redis:
             # The class tells an operator what it was; the text could hold a part of the address.
             log.warning("redis: %s; going on without it", type(error).__name__)
 
-    async def _follow(self, channel: str, hear: Callable[[bytes], None]) -> None:
+    async def _follow(self, channel: str, hear: Callable[[bytes], None], listening: Callable[[], None]) -> None:
         connection = self._new_connection()
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -168,6 +169,8 @@ class Redis:
                     tried = False
                     if message[0] == b"message":
                         hear(message[2])
+                    elif message[0] == b"subscribe":
+                        listening()
                 elif tried:
                     raise TimeoutError
                 else:

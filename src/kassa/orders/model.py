@@ -42,6 +42,9 @@ def illegal(status: str, to: str) -> IllegalMove:
     return IllegalMove(f"An order cannot go from {status} to {to}.", **{"from": status, "to": to, "allowed": allowed})
 
 
+AMBASSADORS = "ambassadors"
+"""The channel whose products are people: their ids are numbers, and a buyer has each line at once."""
+
 _LARGEST_DATA = 20_000
 """Bytes of an event's data; in a larger one the items are only counted."""
 
@@ -86,7 +89,10 @@ class Order:
     lines: Sequence[Line]
 
     def event_data(self) -> dict[str, Any]:
-        """The members of an `order.*` event; items that would make it larger than 20 kB are only counted."""
+        """The members of an `order.*` event; items that would make it larger than 20 kB are only counted.
+
+        Orders of ambassadors have the members of the purchases contract too (its section 6), with amounts in minor units.
+        """
         data: dict[str, Any] = {
             "order_id": str(self.order_id),
             "order_number": self.order_number,
@@ -97,7 +103,7 @@ class Order:
             "total": fixed_text(self.total_minor, self.currency),
             "currency": self.currency,
         }
-        items = [
+        items: list[dict[str, Any]] = [
             {
                 "product_id": line.product_id,
                 "quantity": line.quantity,
@@ -105,6 +111,10 @@ class Order:
             }
             for line in self.lines
         ]
+        if self.channel == AMBASSADORS:
+            data |= {"purchase_id": data["order_id"], "amount": self.total_minor}
+            for item, line in zip(items, self.lines, strict=True):
+                item |= {"ambassador_id": int(line.product_id), "price_paid": line.total_minor}
         whole = {**data, "items": items}
         return whole if len(orjson.dumps(whole)) <= _LARGEST_DATA else {**data, "items_count": len(items)}
 
@@ -116,6 +126,25 @@ class OrderPage:
     orders: Sequence[Order]
     page: int
     limit: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A line that a buyer has: paid, and not given back. `price_minor` is what it cost, frozen when it was ordered."""
+
+    line_id: uuid.UUID
+    product_id: str
+    buyer_id: str
+    price_minor: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtPage:
+    """One page of what a buyer has, newest first; `total` counts all pages' rows."""
+
+    rows: Sequence[Bought]
     total: int
 
 

@@ -32,6 +32,7 @@ class Placement:
     lines: Sequence[Line]
     shipping_address: Mapping[str, Any]
     delivery: timedelta
+    payment_url: str | None = None
     at: datetime | None = None
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kassa.kit.database import Reader, Row, Tx
 from kassa.kit.errors import Conflict
-from kassa.kit.ids import random_word
+from kassa.kit.ids import new_id, random_word
 from kassa.kit.writes import Write
-from kassa.orders.model import Happening, Line, Order, OrderMissing, OrderPage
+from kassa.orders.model import Bought, BoughtPage, Happening, Line, Order, OrderMissing, OrderPage
 
 if TYPE_CHECKING:
     from kassa.orders.place import Placement
@@ -56,8 +56,8 @@ _INSERT = Write(
     order_placed AS (
         INSERT INTO orders (merchant_id, order_id, checkout_id, channel, buyer_id, order_number, status, payment_status,
                             payment_id, payment_method, currency, lines_minor, total_minor, shipping_address,
-                            estimated_delivery, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, 'pending', 'pending', $7, $8, $9, $10, $10, $11, $12, $13, $13)
+                            estimated_delivery, created_at, updated_at, payment_url)
+        VALUES ($1, $2, $3, $4, $5, $6, 'pending', 'pending', $7, $8, $9, $10, $10, $11, $12, $13, $13, $20)
         RETURNING 1
     ), order_line_written AS (
         INSERT INTO order_lines (merchant_id, order_id, product_id, position, product_name, price_minor, quantity,
@@ -79,7 +79,7 @@ async def insert(tx: Tx, placement: Placement, at: datetime) -> Order:
         merchant_id=placement.merchant_id, order_id=placement.order_id, checkout_id=placement.checkout_id,
         channel=placement.channel, buyer_id=placement.buyer_id, order_number=f"ORD-{at:%Y%m%d}-{random_word(8)}",
         status="pending", payment_status="pending", payment_id=placement.payment_id,
-        payment_method=placement.payment_method, payment_url=None, currency=placement.currency,
+        payment_method=placement.payment_method, payment_url=placement.payment_url, currency=placement.currency,
         total_minor=sum(line.total_minor for line in lines), shipping_address=placement.shipping_address,
         tracking_number=None, carrier=None, external_id=None, version=1, estimated_delivery=at + placement.delivery,
         created_at=at, updated_at=at, lines=lines,
@@ -91,6 +91,7 @@ async def insert(tx: Tx, placement: Placement, at: datetime) -> Order:
         order.estimated_delivery, at,
         [line.product_id for line in lines], [line.product_name for line in lines], [line.price_minor for line in lines],
         [line.quantity for line in lines], [line.total_minor for line in lines], [line.image for line in lines],
+        placement.payment_url,
     )  # fmt: skip
     return order
 
@@ -185,6 +186,78 @@ async def write_url(tx: Tx, order: Order, payment_url: str | None) -> Order:
         order.merchant_id, order.order_id, payment_url,
     )  # fmt: skip
     return replace(order, payment_url=payment_url)
+
+
+_BOUGHT = Write(
+    "lines_bought",
+    """
+    lines_bought AS (
+        INSERT INTO bought_lines (merchant_id, line_id, order_id, channel, buyer_id, product_id, price_minor, bought_at)
+        SELECT $1, line_id, $2, $3, $4, product_id, price_minor, kassa_now()
+          FROM unnest($5::uuid[], $6::text[], $7::bigint[]) AS l (line_id, product_id, price_minor)
+        RETURNING 1)
+    """,
+)
+
+
+async def write_bought(tx: Tx, order: Order) -> None:
+    """Note that the buyer has the lines of an order from now on, later."""
+    lines = order.lines
+    await tx.later(
+        _BOUGHT,
+        order.merchant_id, order.order_id, order.channel, order.buyer_id, [new_id() for _ in lines],
+        [line.product_id for line in lines], [line.total_minor for line in lines],
+    )  # fmt: skip
+
+
+async def write_given_back(tx: Tx, order: Order) -> None:
+    """Note that the buyer has the lines of an order no longer."""
+    await tx.execute(
+        "UPDATE bought_lines SET given_back_at = kassa_now() WHERE merchant_id = $1 AND order_id = $2 AND given_back_at IS NULL",
+        order.merchant_id, order.order_id,
+    )  # fmt: skip
+
+
+async def bought_page(reader: Reader, merchant_id: str, channel: str, buyer_id: str, page: int, limit: int) -> BoughtPage:
+    """A page of what a buyer has, newest first, and how many lines there are in all."""
+    total = await reader.value(
+        """
+        SELECT count(*) FROM bought_lines
+         WHERE merchant_id = $1 AND channel = $2 AND buyer_id = $3 AND given_back_at IS NULL
+        """,
+        merchant_id, channel, buyer_id,
+    )  # fmt: skip
+    rows = await reader.rows(
+        """
+        SELECT line_id, product_id, buyer_id, price_minor, bought_at AS at FROM bought_lines
+         WHERE merchant_id = $1 AND channel = $2 AND buyer_id = $3 AND given_back_at IS NULL
+         ORDER BY bought_at DESC, line_id DESC LIMIT $5 OFFSET $4
+        """,
+        merchant_id, channel, buyer_id, (page - 1) * limit, limit,
+    )  # fmt: skip
+    return BoughtPage([Bought(**dict(row.items())) for row in rows], total)
+
+
+async def with_products(
+    reader: Reader, merchant_id: str, order_ids: Sequence[uuid.UUID], product_ids: Sequence[str]
+) -> set[uuid.UUID]:
+    """Those of these orders that have a line of one of these products."""
+    rows = await reader.rows(
+        """
+        SELECT DISTINCT order_id FROM order_lines
+         WHERE merchant_id = $1 AND order_id = ANY ($2) AND product_id = ANY ($3)
+        """,
+        merchant_id, list(order_ids), list(product_ids),
+    )  # fmt: skip
+    return {row["order_id"] for row in rows}
+
+
+async def products_of(reader: Reader, merchant_id: str, order_ids: Sequence[uuid.UUID]) -> set[str]:
+    """The products of these orders."""
+    rows = await reader.rows(
+        "SELECT DISTINCT product_id FROM order_lines WHERE merchant_id = $1 AND order_id = ANY ($2)", merchant_id, list(order_ids)
+    )
+    return {row["product_id"] for row in rows}
 
 
 async def page_of_buyer(

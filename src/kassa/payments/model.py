@@ -153,6 +153,8 @@ class Payment:
     quantity: str
     ref_is_number: bool
     routed_to: str | None
+    held_by: uuid.UUID | None
+    """The attempt at the provider that holds it: while there is one, nobody closes it."""
     read_at: datetime
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kassa.events import Event, record
@@ -19,8 +19,8 @@ class Opening:
 
     `provider_key` is the key of the one charge, made before the first call and never changed. `sending` notes the
     intent of an outside call that follows this commit. `expires_in` None: it waits for ever (cash). `routed_to`: who will hold
-    the money, where an alias stands for a provider. `at`: the moment of the one clock in which
-    it is opened, where the caller knows it.
+    the money, where an alias stands for a provider. `url`: where the buyer pays, if that is known without asking anybody.
+    `at`: the moment of the one clock in which it is opened, where the caller knows it.
     """
 
     merchant_id: str
@@ -36,14 +36,19 @@ class Opening:
     sending: bool = False
     expires_in: timedelta | None = None
     routed_to: str | None = None
+    url: str | None = None
     at: datetime | None = None
 
 
 async def open_payment(tx: Tx, opening: Opening) -> Payment:
-    """Write the payment in the caller's transaction, together with what else it leaves for later, and announce `payment.created`.
+    """Write the payment in the caller's transaction, together with what else it leaves for later, and announce it.
 
-    That fails on the unique key when the reference has a live or paid payment already.
+    `payment.created`, and `payment.waiting` where the link is known. That fails on the unique key when the reference has a live or
+    paid payment already.
     """
     payment = await store.insert(tx, opening, opening.at or await tx.now())
-    record(tx, Event(payment.merchant_id, f"payment:{payment.payment_id}", "payment.created", payment.event_data()))
+    subject = f"payment:{payment.payment_id}"
+    record(tx, Event(payment.merchant_id, subject, "payment.created", replace(payment, status="opened").event_data()))
+    if payment.status == "waiting":
+        record(tx, Event(payment.merchant_id, subject, "payment.waiting", payment.event_data()))
     return payment

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kassa.events import Event, record
 from kassa.kit.database import Tx
+from kassa.kit.errors import Conflict
 from kassa.kit.money import Money
 from kassa.ledger import post, post_all, post_later
 from kassa.ledger.model import capture
@@ -32,6 +33,12 @@ _ANNOUNCED = {
 _MOVED = "payments that moved"
 
 
+class PaymentHeld(Conflict):
+    """Its provider is about to take the money: this payment cannot be closed now."""
+
+    code = "payment_held"
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The payment after a verdict, and the status before it; `moved` says whether the status changed."""
@@ -49,11 +56,14 @@ async def settle(tx: Tx, payment: Payment, verdict: Verdict, *, holds: bool = Tr
     """Apply `verdict` to `payment` in the caller's transaction.
 
     `payment` may be an old reading: the update expects its status, and if somebody was first the row is locked, read
-    again and judged anew. Called twice with the same verdict, the second changes nothing.
+    again and judged anew. Called twice with the same verdict, the second changes nothing. Raises `PaymentHeld` when an attempt at
+    its provider holds it and the verdict is not its yes.
     """
     while True:
         if not MOVES.allows(payment.status, verdict.kind):
             return Settled(payment, payment.status)
+        if payment.held_by is not None and verdict.kind != "paid":
+            raise PaymentHeld
         after = MOVES.after(payment.status, verdict.kind)
         written = await store.write_verdict(tx, payment, after, verdict, holds=holds)
         if written is not None:

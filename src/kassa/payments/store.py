@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = """merchant_id, payment_id, ref_kind, ref, provider, method, script, status, currency, amount_minor, captured_minor,
     refunded_minor, refunding_minor, provider_key, provider_ref, pay_url, reason, message, card_last4, sends, last_sent_at,
-    asks, unanswerable, next_ask_at, unknown_since, expires_at, created_at, quantity, ref_is_number, routed_to,
+    asks, unanswerable, next_ask_at, unknown_since, expires_at, created_at, quantity, ref_is_number, routed_to, held_by,
     kassa_now() AS read_at"""
 
 _REFUND = """merchant_id, refund_id, payment_id, amount_minor, currency, status, owed, reason, provider_key, message, sends,
@@ -54,15 +54,19 @@ _INSERT = Write(
     payment_opened AS (
         INSERT INTO payments (merchant_id, payment_id, ref_kind, ref, provider, method, script, status, currency, amount_minor,
                               provider_key, card_brand, card_first6, card_last4, card_fingerprint, sends, last_sent_at,
-                              expires_at, created_at, updated_at, routed_to)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'opened', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18, $19)
+                              expires_at, created_at, updated_at, routed_to, pay_url)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $20::text IS NULL THEN 'opened' ELSE 'waiting' END, $8, $9, $10, $11, $12,
+                $13, $14, $15, $16, $17, $18, $18, $19, $20)
         RETURNING 1)
     """,
 )
 
 
 async def insert(tx: Tx, opening: Opening, at: datetime) -> Payment:
-    """Write a new payment, later; a sending one counts as sent once, now, and is asked about if nobody notes an answer."""
+    """Write a new payment, later: `waiting` where the buyer's link is known, else `opened`.
+
+    A sending one counts as sent once, now, and is asked about if nobody notes an answer.
+    """
     card, amount = opening.card, opening.amount
     sends, sent_at = (1, at) if opening.sending else (0, None)
     expires_at = at + opening.expires_in if opening.expires_in is not None else None
@@ -70,15 +74,16 @@ async def insert(tx: Tx, opening: Opening, at: datetime) -> Payment:
         _INSERT,
         opening.merchant_id, opening.payment_id, opening.ref_kind, opening.ref, opening.provider, opening.method,
         opening.script, amount.currency, amount.minor, opening.provider_key, card.brand, card.first6, card.last4,
-        card.fingerprint, sends, sent_at, expires_at, at, opening.routed_to,
+        card.fingerprint, sends, sent_at, expires_at, at, opening.routed_to, opening.url,
     )  # fmt: skip
     return Payment(
         merchant_id=opening.merchant_id, payment_id=opening.payment_id, ref_kind=opening.ref_kind, ref=opening.ref,
-        provider=opening.provider, method=opening.method, script=opening.script, status="opened", currency=amount.currency,
+        provider=opening.provider, method=opening.method, script=opening.script,
+        status="waiting" if opening.url else "opened", currency=amount.currency,
         amount_minor=amount.minor, captured_minor=0, refunded_minor=0, refunding_minor=0, provider_key=opening.provider_key,
-        provider_ref=None, pay_url=None, reason=None, message=None, card_last4=card.last4, sends=sends, last_sent_at=sent_at,
+        provider_ref=None, pay_url=opening.url, reason=None, message=None, card_last4=card.last4, sends=sends, last_sent_at=sent_at,
         asks=0, unanswerable=0, next_ask_at=None, unknown_since=None, expires_at=expires_at, created_at=at, quantity="1",
-        ref_is_number=False, routed_to=opening.routed_to, read_at=at,
+        ref_is_number=False, routed_to=opening.routed_to, held_by=None, read_at=at,
     )  # fmt: skip
 
 
@@ -133,8 +138,9 @@ _VERDICT = Write(
                unanswerable = unanswerable + $11,
                next_ask_at = kassa_now() + make_interval(secs => $10::float8),
                unknown_since = CASE WHEN $4 IN ('unknown', 'parked') THEN coalesce(unknown_since, kassa_now()) END,
+               held_by = NULL,
                updated_at = kassa_now()
-         WHERE merchant_id = $1 AND payment_id = $2 AND status = $3
+         WHERE merchant_id = $1 AND payment_id = $2 AND status = $3 AND (held_by IS NULL OR $4 = 'paid')
         RETURNING *)
     """,
     expects="1",
@@ -167,6 +173,7 @@ async def write_yes(tx: Tx, payment: Payment, verdict: Verdict) -> Payment:
         unanswerable=payment.unanswerable + verdict.unanswerable,
         next_ask_at=None,
         unknown_since=None,
+        held_by=None,
     )
 
 
@@ -199,7 +206,7 @@ async def write_verdicts(tx: Tx, verdicts: Sequence[tuple[Payment, Verdict]], af
                updated_at = kassa_now()
           FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[])
             AS v (id, before, after, ref, code, message, ask_in)
-         WHERE p.merchant_id = $1 AND p.payment_id = v.id AND p.status = v.before
+         WHERE p.merchant_id = $1 AND p.payment_id = v.id AND p.status = v.before AND p.held_by IS NULL
         RETURNING {", ".join("p." + name.strip() if " AS " not in name else name for name in COLUMNS.split(","))}
         """,
         verdicts[0][0].merchant_id, *columns, sorted(HOLDS),
@@ -233,6 +240,21 @@ async def note_late_look(tx: Tx, payment: Payment, ask_in_s: float | None) -> Pa
         payment.merchant_id, payment.payment_id, payment.asks, ask_in_s,
     )  # fmt: skip
     return payment_of(row) if row else await lock(tx, payment.merchant_id, payment.payment_id)
+
+
+async def write_hold(tx: Tx, payment: Payment, attempt_id: uuid.UUID | None) -> Payment:
+    """Note the attempt that holds a payment that waits for its buyer, or that none does. Raises `PaymentMoved`."""
+    row = await tx.row(
+        f"""
+        UPDATE payments SET held_by = $3, updated_at = kassa_now()
+         WHERE merchant_id = $1 AND payment_id = $2 AND status IN ('opened', 'waiting') AND (held_by IS NULL) = ($3 IS NOT NULL)
+        RETURNING {COLUMNS}
+        """,
+        payment.merchant_id, payment.payment_id, attempt_id,
+    )  # fmt: skip
+    if row is None:
+        raise PaymentMoved
+    return payment_of(row)
 
 
 async def insert_refund(

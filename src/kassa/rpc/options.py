@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ class RpcOptions:
     calls are handled at the same time. `trust_merchant_header`: a gateway in front says for which merchant a call is.
     `require_api_key`: no call without a key. `reflection`: clients may ask for the proto. `tls`: certificate and key, as PEM files.
     `rate_limit`: None, `off`, or a rate such as `100/second` per caller. `schema_is_current`: asked by the health service.
-    `redis`: where rates are counted together with other processes.
+    `redis`: where rates are counted together with other processes. `ambassadors`: prices in tiyin by id, served as an ambassadors
+    service would; never in production.
     """
 
     host: str
@@ -31,3 +32,4 @@ class RpcOptions:
     rate_limit: str | None
     schema_is_current: Callable[[], Awaitable[bool]]
     redis: Redis | None = None
+    ambassadors: Mapping[int, int] | None = None

@@ -18,6 +18,8 @@ from grpc_reflection.v1alpha import reflection
 
 from kassa.kit.context import Context
 from kassa.kit.readiness import Readiness
+from kassa.rpc.ambassadors import SERVICE as AMBASSADORS
+from kassa.rpc.ambassadors import Ambassadors
 from kassa.rpc.health import NAME as HEALTH
 from kassa.rpc.health import Health
 from kassa.rpc.options import RpcOptions
@@ -57,8 +59,13 @@ class Server:
         handlers = grpc.method_handlers_generic_handler(SERVICE, self._payments.handlers())
         self._server.add_generic_rpc_handlers((handlers,))
         add_HealthServicer_to_server(self._health, self._server)
+        served = [SERVICE, HEALTH, reflection.SERVICE_NAME]
+        if options.ambassadors is not None:
+            stand_in = Ambassadors(options.ambassadors)
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(AMBASSADORS, stand_in.handlers()),))
+            served.append(AMBASSADORS)
         if options.reflection:
-            reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), self._server)
+            reflection.enable_server_reflection(served, self._server)
 
     async def start(self) -> None:
         """Listen and serve. Raises `CannotListen`."""

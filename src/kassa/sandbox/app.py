@@ -1,4 +1,4 @@
-"""The sandbox as one ASGI application: `/sandbox/<service>` for Kassa, `/sandbox/pay` for a buyer, `/sandbox/control`.
+"""The sandbox as one ASGI application: `/sandbox/<service>` for Kassa, `/sandbox/pay` and `/payme` for buyers, `/sandbox/control`.
 
 It reads the whole path itself, so it is the same alone under uvicorn, mounted by a parent at `/sandbox`, or called by
 one that hands the scope on unchanged.
@@ -19,6 +19,8 @@ from kassa.sandbox.control import Door
 from kassa.sandbox.demo import DEMO_PRODUCTS, Product
 from kassa.sandbox.model import Act, Call, Played, Reply, Tx, say
 from kassa.sandbox.neighbours import ACTS, SETTINGS
+from kassa.sandbox.payme.player import AmountOf, Errand, Player
+from kassa.sandbox.payme.wire import Endpoint
 from kassa.sandbox.webhooks import Teller
 from kassa.sandbox.wire import Gone, Receive, Scope, Send, TooLarge, play, read_call, segments_of, send_reply
 
@@ -28,6 +30,8 @@ _DOORS = (
     Door("POST", "/payments/{token}/accept", buyer.accept),
     Door("POST", "/payments/{token}/decline", buyer.decline),
 )
+Routes = dict[str | None, tuple[Act | Door | Errand, ...]]
+
 _YES_OF_ALL = {"status": "success", "success": True, "transactionId": "trap", "orderId": "trap"}
 
 _log = logging.getLogger("kassa.sandbox")
@@ -40,25 +44,37 @@ def create_sandbox(
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
     public_url: str | None = None,
+    payme_url: str | None = None,
+    payme_key: str | None = None,
+    payme_login: str = "Paycom",
+    payme_account_field: str = "order_id",
+    payme_amount: AmountOf | None = None,
 ) -> Sandbox:
     """All stand-ins over the book at `book_path` (made when absent; several processes may share it).
 
     `products`: what the product and inventory services know, the demo shop by default; products that the book knows
     already keep their stock. `webhook_url` and `webhook_secret` (both or none): where buyers' decisions on payment
     links are told; without them they wait in the book. `public_url`: the beginning of payment links, by default as the
-    caller spoke to us.
+    caller spoke to us. `payme_url` and `payme_key` (both or none): the merchant's door for Payme, and what opens it;
+    `payme_amount` tells the sum of an order in tiyin, for buyers who come without a payment link.
     """
     if (webhook_url is None) != (webhook_secret is None):
         raise ValueError("webhook_url and webhook_secret belong together")
+    if (payme_url is None) != (payme_key is None):
+        raise ValueError("payme_url and payme_key belong together")
     book = Book(book_path, DEMO_PRODUCTS if products is None else products)
-    return Sandbox(book, webhook_url, webhook_secret, public_url)
+    door = Endpoint(payme_url, payme_key, payme_login, payme_account_field) if payme_url and payme_key else None
+    return Sandbox(book, webhook_url, webhook_secret, public_url, Player(book, door, payme_amount))
 
 
 class Sandbox:
     """The ASGI application. A parent that passes no lifespan events on calls `stop` at its end; it may call `start`."""
 
-    def __init__(self, book: Book, webhook_url: str | None, webhook_secret: str | None, public_url: str | None) -> None:
-        self._book = book
+    def __init__(
+        self, book: Book, webhook_url: str | None, webhook_secret: str | None, public_url: str | None, payme: Player
+    ) -> None:
+        self._book, self._payme = book, payme
+        self._routes: Routes = {**_ROUTES, None: (*_DOORS, *payme.errands)}
         self._public_url = public_url
         self._webhook = (webhook_url, webhook_secret) if webhook_url and webhook_secret else None
         self._teller: Teller | None = None
@@ -77,6 +93,7 @@ class Sandbox:
         self._stopped = True
         if self._teller is not None:
             await self._teller.stop()
+        await self._payme.stop()
         self._book.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +118,7 @@ class Sandbox:
                 return
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target, params, reply = _find(scope["method"], segments_of(scope))
+        target, params, reply = _find(self._routes, scope["method"], segments_of(scope))
         try:
             call = await read_call(scope, receive, params, self._public_url)
         except Gone:
@@ -112,6 +129,8 @@ class Sandbox:
         try:
             if isinstance(target, Act):
                 played = await self._book.change(answer_call, target, call)
+            elif isinstance(target, Errand):
+                played = Played(await target.do(call), 0)
             elif isinstance(target, Door):
                 played = Played(await self._book.change(target.do, call), 0)
             else:
@@ -125,7 +144,7 @@ class Sandbox:
             await self._book.change(mark_gone, played.call_id)
 
 
-def _find(method: str, segments: tuple[str, ...]) -> tuple[Act | Door | str | None, dict[str, str], Reply]:
+def _find(routes: Routes, method: str, segments: tuple[str, ...]) -> tuple[Act | Door | Errand | str | None, dict[str, str], Reply]:
     """Who answers: an act, a door, or nobody (under a service's name when the call was meant for one)."""
     missing = say(404, {"detail": "Not found"})
     if segments[:1] != ("sandbox",) or len(segments) < 2:
@@ -135,7 +154,7 @@ def _find(method: str, segments: tuple[str, ...]) -> tuple[Act | Door | str | No
     service = segments[1] if segments[1] in SETTINGS else None
     allowed = set()
     rest = segments[2:] if service else segments[1:]
-    for one in _ROUTES[service]:
+    for one in routes[service]:
         params = _fits(one.path, rest)
         if params is None:
             continue
@@ -165,7 +184,7 @@ def _log_stray(tx: Tx, call: Call, service: str, reply: Reply) -> int:
     return log_call(tx, replace(call, now_us=now_us()), service, None, None, str(reply.status))
 
 
-_ROUTES: dict[str | None, tuple[Act | Door, ...]] = {
+_ROUTES: Routes = {
     None: _DOORS,
     **{service: tuple(one for one in ACTS if one.service == service) for service in SETTINGS},
 }

@@ -1,7 +1,8 @@
 """Every way in which a neighbour can go wrong, and what it makes of an answer.
 
-Three kinds. *Before*: nothing is booked. *Verdict*: the neighbour decides otherwise than it would. *After*: the call is
-booked as always, and the caller does not get to know it in time, or at all, or in a form it can read.
+Four kinds. *Before*: nothing is booked. *Verdict*: the neighbour decides otherwise than it would. *After*: the call is
+booked as always, and the caller does not get to know it in time, or at all, or in a form it can read. *Calling*: it is
+the neighbour that calls.
 """
 
 from __future__ import annotations
@@ -31,8 +32,17 @@ AFTER = {
     "trickle": "booked; answered one byte every `seconds` (1)",
     "huge": "booked; an answer of more than 64 KiB",
 }
-BEHAVIOURS = BEFORE | VERDICT | AFTER
+CALLING = {
+    "send_twice": "the call is sent twice, one after the other",
+    "send_at_once": "the call is sent four times at the same moment",
+    "send_late": "the call is sent `seconds` (1) late",
+    "hang_up": "the answer is waited for `seconds` (0.01) only, then the call is sent again",
+    "not_sent": "the call is not sent, and the click ends there; the next click goes on",
+}
+"""How calls go wrong that are made by a neighbour, and not by Kassa."""
+BEHAVIOURS = BEFORE | VERDICT | AFTER | CALLING
 
+_CALLER = "payme"
 _SILENCE_S = 120.0
 _GAP_S = 1.0
 _HUGE = 70_000
@@ -40,6 +50,8 @@ _HUGE = 70_000
 
 def fits(behaviour: str, act: Act) -> bool:
     """Whether this act can behave like this."""
+    if (behaviour in CALLING) != (act.service == _CALLER):
+        return False
     if behaviour == "decline":
         return act.decline is not None
     if behaviour == "never_seen":

@@ -46,6 +46,13 @@ CREATE TABLE IF NOT EXISTS scripts (id INTEGER PRIMARY KEY AUTOINCREMENT, servic
 CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, service TEXT NOT NULL,
   act TEXT, method TEXT NOT NULL, path TEXT NOT NULL, key TEXT, request_id TEXT, behaviour TEXT,
   answered TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS payme_attempts (place INTEGER PRIMARY KEY AUTOINCREMENT, payme_id TEXT NOT NULL UNIQUE,
+  order_id TEXT NOT NULL, amount INTEGER NOT NULL, account TEXT NOT NULL, time_ms INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS payme_attempts_by_order ON payme_attempts (order_id, place);
+CREATE TABLE IF NOT EXISTS payme_calls (id INTEGER PRIMARY KEY AUTOINCREMENT, order_id TEXT NOT NULL,
+  payme_id TEXT NOT NULL, method TEXT NOT NULL, answer TEXT NOT NULL, note TEXT NOT NULL, took_ms INTEGER NOT NULL,
+  sent_us INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS payme_calls_by_order ON payme_calls (order_id, id);
 """
 
 
@@ -157,7 +164,7 @@ def mark_gone(tx: Tx, call_id: int) -> None:
 
 def empty(tx: Tx) -> None:
     """Forget every booking, key, link and call; stock and prices are as at first. Scripts stay."""
-    for table in ("answers", "bookings", "links", "webhooks", "calls"):
+    for table in ("answers", "bookings", "links", "webhooks", "calls", "payme_attempts", "payme_calls"):
         tx.execute(f"DELETE FROM {table}")
     tx.execute("UPDATE products SET price = first_price, product_stock = first_stock, inventory_stock = first_stock")
 

@@ -12,7 +12,8 @@ from kassa.sandbox import exact, fields
 from kassa.sandbox.behaviours import BEHAVIOURS
 from kassa.sandbox.book import empty, moment, now_us
 from kassa.sandbox.model import Call, Reply, Tx, say
-from kassa.sandbox.neighbours import ACTS, SETTINGS
+from kassa.sandbox.neighbours import ACTS, CALLING, SETTINGS
+from kassa.sandbox.payme.book import told
 from kassa.sandbox.scripts import (
     BadScript,
     add_script,
@@ -61,13 +62,15 @@ def show_desk(_tx: Tx, call: Call) -> Reply:
         }
         for service, setting in SETTINGS.items()
     }
-    return say(200, {"services": services, "behaviours": BEHAVIOURS})
+    calling = {one.name: one.path for one in CALLING}
+    payme = {"page": f"{call.base_url}/sandbox/payme/{{purchase_id}}", "acts": calling}
+    return say(200, {"services": services | {"payme": payme}, "behaviours": BEHAVIOURS})
 
 
 def post_script(tx: Tx, call: Call) -> Reply:
     """Write a script: 201 with its id. Twice: two scripts, used one after the other."""
     try:
-        wanted = read_script(call.fields, ACTS)
+        wanted = read_script(call.fields, ACTS + CALLING)
     except BadScript as error:
         return _bad(str(error))
     return say(201, {"id": add_script(tx, wanted, now_us())})
@@ -86,7 +89,7 @@ def delete_scripts(tx: Tx, call: Call) -> Reply:
 def put_default(tx: Tx, call: Call) -> Reply:
     """How a service (or one `act` of it) behaves when no script is left. Twice: the newer one stands."""
     try:
-        wanted = read_script({**call.fields, "service": call.params["service"]}, ACTS)
+        wanted = read_script({**call.fields, "service": call.params["service"]}, ACTS + CALLING)
     except BadScript as error:
         return _bad(str(error))
     return say(200, {"id": set_default(tx, wanted)})
@@ -109,6 +112,8 @@ def get_book(tx: Tx, call: Call) -> Reply:
         "webhooks",
         "calls",
         "stock",
+        "payme",
+        "payme_calls",
     }
     shown = {name: _bookings(tx, kind, service, since) for name, kind in _KINDS.items() if name in wanted}
     of_links = service in {None, "link"}
@@ -120,6 +125,8 @@ def get_book(tx: Tx, call: Call) -> Reply:
         shown["calls"] = _calls(tx, service, since)
     if "stock" in wanted:
         shown["stock"] = _stock(tx)
+    if service in {None, "payme"}:
+        shown |= {name: rows for name, rows in told(tx).items() if name in wanted}
     return say(200, shown)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kassa.sandbox import inventory, links, notifications, orders, payment, products, users
 from kassa.sandbox.model import Act
+from kassa.sandbox.payme import player
 
 ACTS: tuple[Act, ...] = (
     *payment.ACTS,
@@ -14,6 +15,9 @@ ACTS: tuple[Act, ...] = (
     *notifications.ACTS,
     *links.ACTS,
 )
+
+CALLING: tuple[Act, ...] = tuple(player.ACTS.values())
+"""What a neighbour does to Kassa of its own accord. It has no route here; it can be scripted."""
 
 SETTINGS = {
     "payment": "PAYMENT_SERVICE_URL",

@@ -32,7 +32,14 @@ form{margin:0 0 .75rem}
 button{width:100%;min-height:3rem;border:1px solid var(--line);border-radius:.75rem;background:none;color:inherit;
 font:600 1rem system-ui,sans-serif;cursor:pointer}
 button.go{background:var(--go);border-color:var(--go);color:#fff}
-button:focus-visible{outline:3px solid var(--go);outline-offset:2px}
+input{width:100%;min-height:3rem;padding:0 .75rem;border:1px solid var(--line);border-radius:.75rem;background:none;
+color:inherit;font:inherit}
+a{color:inherit}
+h2{margin:1.5rem 0 .5rem;font-size:.875rem;color:var(--soft)}
+ol{margin:0;padding:0 0 0 1.25rem;font-size:.875rem}li{margin:0 0 .75rem}
+small{color:var(--soft)}
+code{display:block;font:.75rem/1.5 ui-monospace,monospace;color:var(--soft);overflow-wrap:anywhere}
+button:focus-visible,input:focus-visible,a:focus-visible{outline:3px solid var(--go);outline-offset:2px}
 """
 _SHOWN = (("Order", "order_id"), ("Merchant", "merchant_id"), ("Provider", "provider"), ("Pay until", "expires_at"))
 _OUTCOME = {
@@ -57,15 +64,16 @@ def pay(token: str, facts: Mapping[str, Any], state: str, *, code: int = 200) ->
     else:
         title, line = _OUTCOME[state]
         below = f'<p class="note" role="status">{line}</p>'
-    return _page(code, title, f"{sum_}<dl>{rows}</dl>{below}")
+    return page(code, title, f"{sum_}<dl>{rows}</dl>{below}")
 
 
 def message(code: int, title: str, line: str) -> Reply:
     """A page that says one thing."""
-    return _page(code, title, f"<p>{escape(line)}</p>")
+    return page(code, title, f"<p>{escape(line)}</p>")
 
 
-def _page(code: int, title: str, inner: str) -> Reply:
+def page(code: int, title: str, inner: str) -> Reply:
+    """A page around `inner`, which is HTML."""
     html = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

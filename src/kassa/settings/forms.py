@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import ipaddress
 import re
 from typing import Annotated
@@ -23,6 +24,13 @@ _LONGEST_BROKER_NAME = 240
 _SIGNING_BYTES = (24, 64)
 _LONGEST_PLAN = 20
 _LONGEST_WAIT_S = 86400
+_BUSY_CODES = (-31051, -31008)
+_PAYME_SERVERS = tuple(
+    map(str, ipaddress.summarize_address_range(*map(ipaddress.IPv4Address, ("185.234.113.1", "185.234.113.15"))))
+)
+"""Where Payme calls from, by its own documentation."""
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]+|#[xX][0-9A-Fa-f]+);")
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 
 
 def _items(value: object) -> object:
@@ -151,6 +159,70 @@ def _sender(value: str) -> str:
     return value
 
 
+def _no_blanks_around(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _pasted(value: object) -> object:
+    """A key as its owner meant it: pages and shop modules show `&` as `&amp;`. Only whole entities: a key may hold `&lt` itself."""
+    return _ENTITY.sub(lambda found: html.unescape(found[0]), value).strip() if isinstance(value, str) else value
+
+
+def _payme_key(value: str) -> str:
+    if not value:
+        raise ValueError("is empty")
+    if len(value) > 255 or not value.isprintable() or " " in value:
+        raise ValueError("must be the key of the cashbox, without blanks inside")
+    return value
+
+
+def _payme_id(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value):
+        raise ValueError("must be the id of the cashbox: 24 letters and digits")
+    return value
+
+
+def _payme_login(value: str) -> str:
+    if not re.fullmatch(r"[^:\x00-\x20\x7f]{1,64}", value):
+        raise ValueError("must have 1 to 64 characters, no colon and no blank")
+    return value
+
+
+def _account_field(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", value):
+        raise ValueError("must be 1 to 32 letters, digits and underscores")
+    return value
+
+
+def _busy_code(value: int) -> int:
+    if value not in _BUSY_CODES:
+        raise ValueError(f"must be {' or '.join(map(str, _BUSY_CODES))}")
+    return value
+
+
+def _payme_networks(names: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return _networks(tuple(each for name in names for each in (_PAYME_SERVERS if name == "payme" else (name,))))
+    except ValueError:
+        raise ValueError("must be addresses, networks such as 10.0.0.0/8, or the word payme") from None
+
+
+def _return_address(value: str) -> str:
+    if len(value) > 2048 or not re.fullmatch(r"https?://[^/\s]+\S*", value) or not value.isprintable():
+        raise ValueError("must begin with http:// or https:// and name a host")
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(value.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    if not _HOST.fullmatch(value):
+        raise ValueError("must be a host name or an address, without http:// and without a port")
+    return value
+
+
 Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 SecretBytes = Annotated[bytes, BeforeValidator(secret_bytes)]
@@ -167,3 +239,11 @@ SigningSecret = Annotated[str, AfterValidator(_signing_secret)]
 EventPatterns = Annotated[Items, AfterValidator(_event_patterns)]
 EmailSender = Annotated[str, AfterValidator(_sender)]
 RetryPlan = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_seconds), AfterValidator(_plan)]
+PaymeId = Annotated[str, BeforeValidator(_no_blanks_around), AfterValidator(_payme_id)]
+PaymeKey = Annotated[str, BeforeValidator(_pasted), AfterValidator(_payme_key)]
+PaymeLogin = Annotated[str, BeforeValidator(_no_blanks_around), AfterValidator(_payme_login)]
+AccountField = Annotated[str, AfterValidator(_account_field)]
+BusyCode = Annotated[int, AfterValidator(_busy_code)]
+PaymeNetworks = Annotated[Items, AfterValidator(_payme_networks)]
+ReturnAddress = Annotated[str, BeforeValidator(_no_blanks_around), AfterValidator(_return_address)]
+Host = Annotated[str, BeforeValidator(_no_blanks_around), AfterValidator(_host)]

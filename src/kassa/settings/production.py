@@ -23,6 +23,7 @@ _MIN_DIFFERENT = 12
 _ADVICE = {
     "JWT_SECRET": "make a new one with `openssl rand -base64 48`",
     "KASSA_SECRET": "make a new one with `openssl rand -base64 32`",
+    "PAYME_KEY": "take that of your cashbox from Payme's cabinet",
 }
 
 
@@ -40,6 +41,8 @@ def check_production(read: Settings, need: Iterable[str]) -> None:
         if name in need:
             _refuse_weak(name, secret)
             _refuse_development(name, secret, read.kassa_home)
+    if read.payme_key:
+        _refuse_development("PAYME_KEY", read.payme_key.encode(), read.kassa_home)
 
 
 def _refuse_weak(name: str, secret: bytes) -> None:
@@ -56,5 +59,5 @@ def _refuse_development(name: str, secret: bytes, home: Path) -> None:
         text = kept.read_text().strip()
     except OSError:
         return
-    if secret == (text.encode() if name == "JWT_SECRET" else secret_bytes(text)):
+    if secret == (secret_bytes(text) if name == "KASSA_SECRET" else text.encode()):
         raise SettingsError(f"{name} is the development secret from {kept}; {_ADVICE[name]}")

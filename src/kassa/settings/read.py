@@ -1,7 +1,8 @@
 """Every setting, read once from the environment and from `.env` in the current folder: the environment wins.
 
-An empty value counts as not set. Names are those of the contracts' READMEs, so that an existing `.env` works. A setting that is
-missing, malformed or contradicts another raises `SettingsError` with one line that names it and never its value.
+An empty value counts as not set, but for the cashbox, where it is a slip. Names are those of the contracts' READMEs, so that an
+existing `.env` works. A setting that is missing, malformed or contradicts another raises `SettingsError` with one line that names
+it and never its value.
 """
 
 from __future__ import annotations
@@ -19,18 +20,26 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kassa.events.catalogue import STATUS_CHANGES
 from kassa.settings.forms import (
     SURFACES,
+    AccountField,
     BrokerName,
     BrokerUrl,
+    BusyCode,
     Currencies,
     DatabaseUrl,
     EmailSender,
     EventPatterns,
+    Host,
     Items,
     Networks,
+    PaymeId,
+    PaymeKey,
+    PaymeLogin,
+    PaymeNetworks,
     Port,
     Rate,
     RedisUrl,
     RetryPlan,
+    ReturnAddress,
     SecretBytes,
     SigningSecret,
     Surfaces,
@@ -42,6 +51,8 @@ from kassa.settings.production import check_production
 REQUIRED = ("DATABASE_URL", "JWT_SECRET", "KASSA_SECRET")
 """What production cannot do without."""
 
+SANDBOX_CASHBOX = "650000000000000000000001"
+"""The cashbox of a development machine that has none at Payme; its key is made once and kept."""
 _NOBODY = "Kassa <shop@localhost.localdomain>"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - what a deployment wants
 
@@ -148,6 +159,34 @@ class Settings(BaseSettings):
     mailgun_domain: str | None = _named("MAILGUN_DOMAIN")
     mailgun_api_key: str | None = _named("MAILGUN_API_KEY", secret=True)
 
+    payme_id: PaymeId | None = _named("PAYME_ID", about="the house's cashbox at Payme; with PAYME_KEY, or neither")
+    payme_key: PaymeKey | None = _named("PAYME_KEY", secret=True, about="the one key by which Payme proves itself")
+    payme_login: PaymeLogin = _named("PAYME_LOGIN", default="Paycom")
+    payme_is_test_mode: bool | None = _named(
+        "PAYME_IS_TEST_MODE", about="links lead to Payme's sandbox; on with the cashbox that development makes, else off"
+    )
+    payme_account_field: AccountField = _named("PAYME_ACCOUNT_FIELD", default="order_id")
+    payme_busy_order_code: BusyCode = _named("PAYME_BUSY_ORDER_CODE", default=-31051, about="or -31008")
+    payme_tx_timeout_ms: Annotated[int, Field(ge=1, le=30 * 86_400_000)] = _named(
+        "PAYME_TX_TIMEOUT_MS", default=43_200_000, about="milliseconds for which an attempt to pay holds its order"
+    )
+    payme_ip_allowlist: PaymeNetworks = _named(
+        "PAYME_IP_ALLOWLIST",
+        default=(),
+        about="who may call as Payme: addresses, networks, or `payme`; none: everybody with the key",
+    )
+    payme_max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = _named("PAYME_MAX_BODY_BYTES", default=65536)
+    payme_link_ttl_s: Annotated[int, Field(ge=1, le=366 * 86400)] = _named(
+        "PAYME_LINK_TTL_S", default=86400, about="seconds that a purchase may be paid at Payme"
+    )
+    payme_lang: Literal["ru", "uz", "en"] | None = _named("PAYME_LANG", about="the language of Payme's page")
+    payme_return_url: ReturnAddress | None = _named("PAYME_RETURN_URL", about="where Payme sends the buyer afterwards")
+    ambassador_grpc_host: Host | None = _named("AMBASSADOR_GRPC_HOST", about="unset: ambassadors are in Kassa's own catalogue")
+    ambassador_grpc_port: Port = _named("AMBASSADOR_GRPC_PORT", default=50051)
+    paytech_api_key: str | None = _named("PAYTECH_API_KEY", secret=True, about="accepted and unused: no licence is needed")
+    app_name: str | None = _named("APP_NAME", about="accepted and unused")
+    debug: str | None = _named("DEBUG", about="accepted and unused: see LOG_LEVEL")
+
     payment_link_ttl_s: Annotated[int, Field(ge=1, le=366 * 86400)] = _named(
         "PAYMENT_LINK_TTL_S", default=86400, about="seconds that a merchant's payment may wait for its buyer"
     )
@@ -203,17 +242,23 @@ class Settings(BaseSettings):
         A surface that nobody named and none of whose required settings is there is left out; a named or half-configured one
         raises `SettingsError` (rulings, 33).
         """
-        if not self.production or "payments" not in self.surfaces:
-            return self, []
-        required = {"PROVIDER_URL": self.provider_url, "PROVIDER_WEBHOOK_SECRET": self.provider_webhook_secret}
-        missing = [name for name, value in required.items() if not value]
-        if not missing:
-            return self, []
-        if "surfaces" in self.model_fields_set or len(missing) < len(required):
-            raise SettingsError(f"{missing[0]} is not set; the payments surface needs it in production")
-        rest = tuple(name for name in self.surfaces if name != "payments")
-        line = f"the payments surface is left out: {' and '.join(missing)} are not set"
-        return self.model_copy(update={"surfaces": rest}), [line]
+        served, left_out = self.surfaces, []
+        for surface, required in self._required().items():
+            missing = [name for name, value in required.items() if not value]
+            if not self.production or not missing or surface not in served:
+                continue
+            if "surfaces" in self.model_fields_set or len(missing) < len(required):
+                raise SettingsError(f"{missing[0]} is not set; the {surface} surface needs it in production")
+            served = tuple(name for name in served if name != surface)
+            left_out.append(f"the {surface} surface is left out: {' and '.join(missing)} are not set")
+        return (self.model_copy(update={"surfaces": served}) if left_out else self), left_out
+
+    def _required(self) -> dict[str, dict[str, str | None]]:
+        """What a surface cannot do without in production."""
+        return {
+            "payments": {"PROVIDER_URL": self.provider_url, "PROVIDER_WEBHOOK_SECRET": self.provider_webhook_secret},
+            "purchases": {"PAYME_ID": self.payme_id, "PAYME_KEY": self.payme_key},
+        }
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -254,11 +299,15 @@ def _derived(read: Settings, *, development: bool) -> dict[str, Any]:
         "email_backend": read.email_backend or ("none" if read.production else "console"),
         "allow_private_callbacks": not read.production if read.allow_private_callbacks is None else read.allow_private_callbacks,
         "simulated_payments": not read.production if read.simulated_payments is None else read.simulated_payments,
+        "payme_is_test_mode": not read.production and read.payme_id is None
+        if read.payme_is_test_mode is None
+        else read.payme_is_test_mode,
     }
 
 
 def _check_pairs(read: Settings) -> None:
     _check_email(read)
+    _check_cashbox(read)
     if (read.grpc_tls_cert is None) != (read.grpc_tls_key is None):
         missing = "GRPC_TLS_KEY" if read.grpc_tls_key is None else "GRPC_TLS_CERT"
         raise SettingsError(f"{missing} is not set; a certificate and its key are needed, or neither")
@@ -278,6 +327,17 @@ def _check_email(read: Settings) -> None:
             raise SettingsError(f"{name} is not set; EMAIL_BACKEND={read.email_backend} needs it")
 
 
+def _check_cashbox(read: Settings) -> None:
+    """One of the pair alone would be a webhook that lets nobody in, or a key that opens nothing. An empty one is a slip."""
+    pair = {"PAYME_ID": read.payme_id, "PAYME_KEY": read.payme_key}
+    missing = [name for name, value in pair.items() if value is None]
+    for name in missing:
+        if name in os.environ:
+            raise SettingsError(f"{name} is empty; set PAYME_ID and PAYME_KEY, or neither")
+    if len(missing) == 1:
+        raise SettingsError(f"{missing[0]} is not set; set PAYME_ID and PAYME_KEY, or neither")
+
+
 def _one_database(read: Settings) -> str:
     """`DATABASE_URL`, or `PAYMENTS_DB_URL` where that is what an older installation has."""
     if read.database_url and read.payments_db_url and read.database_url != read.payments_db_url:
@@ -294,4 +354,7 @@ def _development_secrets(read: Settings) -> dict[str, Any]:
         made["kassa_secret"] = base64.b64decode(text)
     if not read.provider_webhook_secret:
         made["provider_webhook_secret"] = kept_secret(read.kassa_home, "provider_webhook_secret", lambda: secrets.token_urlsafe(32))
+    if not read.payme_id:
+        made["payme_id"] = SANDBOX_CASHBOX
+        made["payme_key"] = kept_secret(read.kassa_home, "payme_key", lambda: secrets.token_hex(18))
     return made

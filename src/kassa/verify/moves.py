@@ -171,7 +171,9 @@ _CARTS = Question(
     """
     SELECT c.merchant_id, 'cart:' || c.cart_id, format('version %s, checkout:%s took %s', k.version, c.checkout_id, c.cart_version)
       FROM checkouts c LEFT JOIN carts k USING (merchant_id, cart_id)
-     WHERE c.cart_id IS NOT NULL AND coalesce(k.version, -1) <= c.cart_version
+     WHERE c.cart_id IS NOT NULL
+       -- One that keeps its lines moves on when the purchase ends.
+       AND coalesce(k.version, -1) + (c.surface = 'purchases' AND c.status = 'paying')::int <= c.cart_version
     """,
 )
 

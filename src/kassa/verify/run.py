@@ -5,7 +5,7 @@ from __future__ import annotations
 from kassa.kit import clock
 from kassa.kit.context import Context
 from kassa.kit.database import Reader
-from kassa.verify import cards, deliveries, events, keys, money, moves, purchases, stock, tokens, waiting
+from kassa.verify import cards, deliveries, events, keys, money, moves, payme, purchases, stock, tokens, waiting
 from kassa.verify.book import Book, compare
 from kassa.verify.model import Breach, ask
 
@@ -27,7 +27,7 @@ tenant's object) cannot be seen in tables."""
 
 _QUESTIONS = (
     *money.QUESTIONS, *purchases.QUESTIONS, *stock.QUESTIONS, *waiting.QUESTIONS, *moves.QUESTIONS, *events.QUESTIONS,
-    *deliveries.QUESTIONS, *keys.QUESTIONS, *tokens.QUESTIONS,
+    *deliveries.QUESTIONS, *keys.QUESTIONS, *tokens.QUESTIONS, *payme.QUESTIONS,
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ _FREE = Question(
     SELECT merchant_id, 'payment:' || payment_id,
            format('%s (%s), token %s', status, coalesce(reason, 'no reason'), coalesce(token_plan, 'none'))
       FROM payments
-     WHERE ref_kind = 'outside' AND provider = 'link'
+     WHERE ref_kind = 'outside' AND provider IN ('link', 'payme')
        AND CASE WHEN status = 'declined' AND reason IN ('provider_unreachable', 'provider_link_failed') THEN token_plan IS NOT NULL
                 WHEN pay_url IS NOT NULL THEN token_plan IS NULL ELSE false END
     """,

@@ -20,7 +20,7 @@ _CHECKOUTS = Question(
       LEFT JOIN payments p ON p.merchant_id = c.merchant_id AND p.payment_id = c.payment_id
      WHERE c.status IN ('started', 'reserved', 'paying', 'paid')
        AND coalesce(c.deadline, c.created_at) < kassa_now() - {_SLACK}
-       AND p.status IS DISTINCT FROM 'unknown'
+       AND p.status IS DISTINCT FROM 'unknown' AND p.held_by IS NULL
     """,
 )
 
@@ -72,7 +72,8 @@ _REQUESTED = Question(
     f"""
     SELECT merchant_id, 'payment:' || payment_id, format('%s, to be closed at %s', status, date_trunc('second', expires_at))
       FROM payments
-     WHERE ref_kind <> 'order' AND status IN ('opened', 'waiting') AND expires_at < kassa_now() - {_SLACK}
+     WHERE ref_kind <> 'order' AND status IN ('opened', 'waiting') AND held_by IS NULL
+       AND expires_at < kassa_now() - {_SLACK}
     """,
 )
 

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from kassa import checkout, collect, notices, webhooks
+from kassa.collect import payme
 from kassa.events import feed
 from kassa.kit import once, statistics
 from kassa.kit.context import Context
 from kassa.webhooks.delivery import Deliverer
+from kassa.workers.deleted import look_at_carts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ async def _tidy(ctx: Context) -> int:
 CLOCKWORK = (
     Tick("checkouts", 0.5, checkout.sweep_checkouts),
     Tick("payments", 0.25, collect.sweep_payments),
+    Tick("payments", 1.0, payme.sweep_attempts),
     Tick("reports", 1.0, collect.sweep_unmatched),
     Tick("refunds", 1.0, checkout.sweep_refunds),
     Tick("notices", 0.5, notices.send_due),
@@ -52,6 +55,7 @@ CLOCKWORK = (
     Tick("deliver", 5.0, webhooks.ensure_callbacks),
     Tick("deliver", 60.0, _tidy),
     Tick("relay", 3600.0, feed.shorten_feeds),
+    Tick("ambassadors", 300.0, look_at_carts),
     Tick("keys", 60.0, _sweep_keys),
     Tick("statistics", 2.0, _look_at_grown_tables),
 )

@@ -11,6 +11,7 @@ from kassa.events.broker import Broker
 from kassa.kit.context import Context
 from kassa.webhooks import consume
 from kassa.webhooks.delivery import Deliverer
+from kassa.workers import deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +33,5 @@ async def _deliver(ctx: Context, stop: asyncio.Event) -> None:
 STANDING = (
     Standing("relay", relay.run),
     Standing("deliver", _deliver),
+    Standing("ambassadors", deleted.listen),
 )

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.factories import ScriptedCards, Shop, world
+import pytest_asyncio
+from tests.factories import ScriptedCards, Shop, open_shop, world
+from tests.rig import DatabaseServer
 
 from kassa import cases, payments
 from kassa.checkout import sweep
+from kassa.kit.database import Database
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shop(database_server: DatabaseServer) -> AsyncIterator[Shop]:
+    """A shop that has a database alone: a sweep takes up the refunds of all, and would read another test's into this script."""
+    db = await Database.connect(database_server.fresh(), size=8)
+    yield await open_shop(world(db), mouse=100)
+    await db.close()
 
 
 async def cancelled_after_paying(shop: Shop) -> tuple[Shop, Any]:

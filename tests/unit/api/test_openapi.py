@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kassa.api import checkout, health, orders, payments, webhooks
+from kassa.api import checkout, health, orders, payme, payments, purchases, webhooks
 from kassa.api.openapi import CONTRACTS, document, text_of
 from kassa.api.shop import SHOP
 
@@ -25,16 +25,21 @@ def test_the_committed_document_is_the_present_one(contract: str) -> None:
 
 REPEATABLE = {
     "post /api/v1/payments/webhook",
+    "post /payme/webhook",  # Payme's own id of its transaction is the key
+    "post /payme/webhook/{merchant_id}",
     "delete /api/v1/api-keys/{key_id}",
     "delete /api/v1/webhook-endpoints/{endpoint_id}",  # the second time there is none
+    "delete /cart/items",  # the same
     "post /api/v1/webhook-endpoints/{endpoint_id}/replay",  # finds what is left; merchants drop what they have seen
 }
 """Once or a hundred times is the same for these by their nature, without a key."""
 
 
 _ENDPOINT = "post /api/v1/webhook-endpoints/{endpoint_id}"
-BODILESS = {f"{_ENDPOINT}/{act}" for act in ("disable", "enable", "test", "deliveries/{delivery_id}/replay")}
+BODILESS = {f"{_ENDPOINT}/{act}" for act in ("disable", "enable", "test", "deliveries/{delivery_id}/replay")} | {"post /checkout"}
 """Their path says it all."""
+NAMING = {"delete /cart/items"}
+"""What they remove is named in a body, else in the query."""
 
 
 def operations(contract: str) -> list[tuple[str, str, dict[str, Any]]]:
@@ -49,7 +54,7 @@ def test_every_operation_is_described(contract: str) -> None:
         assert one["description"], where
         named = set(re.findall(r"{(\w+)}", path))
         assert {each["name"] for each in one["parameters"] if each["in"] == "path"} == named, where
-        assert ("requestBody" in one) is (method in {"post", "put", "patch"} and where not in BODILESS), where
+        assert ("requestBody" in one) is ((method in {"post", "put", "patch"} or where in NAMING) and where not in BODILESS), where
         for status, answer in one["responses"].items():
             assert answer["description"], (where, status)
             assert status == "204" or answer["content"], (where, status)
@@ -78,6 +83,7 @@ def test_a_contract_documents_its_own_routes_and_all_of_them() -> None:
     routers = {
         "orders": orders.ROUTERS,
         "checkout": checkout.ROUTERS,
+        "purchases": (*purchases.ROUTERS, *payme.ROUTERS),
         "payments": (*payments.ROUTERS, *webhooks.ROUTERS, payments.provider_router),
     }
     shared = {route.path for route in health.router.routes if route.include_in_schema}  # type: ignore[attr-defined]
@@ -93,6 +99,8 @@ def test_who_needs_a_token_is_said() -> None:
     assert needs["get /api/products"] is None
     assert needs["get /api/cart"] == [{"bearer": []}]
     assert needs["post /checkout/process"] == [{}, {"bearer": []}]
+    assert needs["post /checkout"] == [{"bearer": []}]
+    assert needs["post /payme/webhook"] == [{"basic": []}]
     assert needs["post /api/v1/payments"] == [{"apiKey": []}, {"merchant": []}]
     assert needs["get /api/v1/payments/{payment_id}/show"] == [{}, {"apiKey": []}, {"merchant": []}]
 

@@ -36,11 +36,11 @@ def offer(product_id: str = "prod_001", minor: int = 9990, stock: int | None = 5
 
 
 def line(product_id: str = "prod_001", quantity: int = 2, seen: int = 9990) -> CartLine:
-    return CartLine(ID, product_id, quantity, seen, "Mouse of old", None)
+    return CartLine(ID, product_id, quantity, seen, "Mouse of old", None, AT)
 
 
 def cart(*lines: CartLine) -> Cart:
-    return Cart("1", ID, "shop", "1", 3, AT, lines)
+    return Cart("1", ID, "shop", "1", 3, AT, AT, lines)
 
 
 def an_order(**changes: Any) -> Order:

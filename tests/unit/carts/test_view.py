@@ -11,11 +11,11 @@ from kassa.kit.money import Money
 
 
 def line(product_id: str, quantity: int = 1, seen: int = 100) -> CartLine:
-    return CartLine(new_id(), product_id, quantity, seen, f"{product_id} as seen", None)
+    return CartLine(new_id(), product_id, quantity, seen, f"{product_id} as seen", None, NOON)
 
 
 def cart(*lines: CartLine) -> Cart:
-    return Cart("1", new_id(), "shop", "ann", 1, NOON, lines)
+    return Cart("1", new_id(), "shop", "ann", 1, NOON, NOON, lines)
 
 
 def offer(product_id: str, price: int = 100, stock: int | None = 10) -> Offer:

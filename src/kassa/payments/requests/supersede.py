@@ -1,7 +1,7 @@
 """One payment at most keeps the money of a reference (rulings, 1): what a late yes means beside a newer payment.
 
-The newer one is still pending: it is cancelled (`superseded`), and the late one holds the reference. The newer one is paid: the
-late one is paid without holding it, and its money is owed back at once.
+The newer one is still pending: it is cancelled (`superseded`), and the late one holds the reference. The newer one is paid, or its
+provider is about to take the money: the late one is paid without holding it, and its money is owed back at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def _settle(tx: Tx, payment: Payment, verdict: Verdict) -> Kept:
     siblings = await store.lock_reference(tx, payment)
     payment = next(each for each, _ in siblings if each.payment_id == payment.payment_id)
     holder = next((each for each, holds in siblings if holds and each.payment_id != payment.payment_id), None)
-    if holder is not None and holder.status in _KEEPS_MONEY:
+    if holder is not None and (holder.status in _KEEPS_MONEY or holder.held_by is not None):
         settled = await settle(tx, payment, verdict, holds=False)
         if not settled.moved:
             return Kept(settled)

@@ -1,0 +1,141 @@
+"""What Payme's calls mean for the checkouts of a cart, in the caller's transaction: paid, let go, given back.
+
+Carts of ambassadors keep their lines until they are paid, so one cart may have several purchases that wait for their buyer. All of
+them are locked together, by the one order of locks, before anything is decided.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from kassa import carts, orders, payments
+from kassa.checkout import store
+from kassa.checkout.cancel import CANCELLED, cancel_completed
+from kassa.checkout.finish import cancel_order
+from kassa.checkout.held import Held
+from kassa.checkout.journal import advance
+from kassa.checkout.model import PAYMENT, PURCHASES, Checkout
+from kassa.checkout.refunds import note_refund
+from kassa.checkout.settle import conclude_in
+from kassa.checkout.start import Purchase
+from kassa.kit.context import Context
+from kassa.kit.database import Tx
+from kassa.payments import Verdict, payme
+from kassa.payments.model import RefundVerdict
+from kassa.payments.payme.model import PaymeRules
+
+SUPERSEDED = Verdict("cancelled", code="superseded", message="A newer checkout of this cart replaced it.")
+_RETURNED = RefundVerdict("succeeded", message="returned by Payme")
+_GONE = frozenset({"shipped", "delivered"})
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A checkout under all its locks, and the others of its cart that wait for their buyer."""
+
+    held: Held
+    others: list[Held]
+
+
+async def with_link(ctx: Context, purchase: Purchase, hold: timedelta) -> Purchase:
+    """A purchase to be paid at Payme within `hold`. Raises `NoCashbox`."""
+    rules = ctx.port(PaymeRules)
+    box = await payme.cashbox_of(ctx, ctx.db, purchase.channel.merchant_id)
+    if box is None:
+        raise payme.NoCashbox
+    url = payme.pay_link(rules, box, str(purchase.order_id), purchase.total.minor)
+    return replace(purchase, pay_url=url, hold=hold)
+
+
+async def lock_together(tx: Tx, merchant_id: str, order_id: uuid.UUID) -> Together:
+    """Lock cart, checkouts, orders and payments of an order that Payme asks about. Ids are found unlocked and read again."""
+    order = await orders.find(tx, merchant_id, order_id)
+    checkout = await store.find(tx, merchant_id, order.checkout_id) if order else None
+    assert checkout is not None, "its payment is there"
+    if checkout.cart_id is not None:
+        await carts.lock_version(tx, merchant_id, checkout.cart_id)
+    all_held = await _hold(tx, await store.lock_together(tx, checkout))
+    held = next(each for each in all_held if each.checkout.checkout_id == checkout.checkout_id)
+    return Together(held, [each for each in all_held if each is not held])
+
+
+async def lock_open(tx: Tx, merchant_id: str, cart_id: uuid.UUID) -> list[Held]:
+    """Lock the purchases of a locked cart that wait for their buyer, with their orders and payments."""
+    return await _hold(tx, await store.lock_open(tx, merchant_id, cart_id))
+
+
+async def _hold(tx: Tx, checkouts: list[Checkout]) -> list[Held]:
+    order_ids = sorted(each.order_id for each in checkouts if each.order_id)
+    payment_ids = sorted(each.payment_id for each in checkouts if each.payment_id)
+    merchant_id = checkouts[0].merchant_id if checkouts else ""
+    found = {order_id: await orders.lock(tx, merchant_id, order_id) for order_id in order_ids}
+    paid_by = {payment_id: await payments.lock(tx, merchant_id, payment_id) for payment_id in payment_ids}
+    held = []
+    for each in checkouts:
+        assert each.order_id is not None
+        assert each.payment_id is not None
+        steps = await store.steps_of(tx, merchant_id, each.checkout_id)
+        held.append(Held(each, found[each.order_id], paid_by[each.payment_id], {step.step: step for step in steps}, leads=False))
+    return held
+
+
+async def pay(ctx: Context, tx: Tx, together: Together, payme_id: str) -> None:
+    """Payme has the money: what follows from a yes, the paid lines leave the cart, and its other purchases close."""
+    held = together.held
+    checkout = held.checkout
+    if checkout.surface == PURCHASES and checkout.cart_id is not None:
+        paid = [line.product_id for line in held.order.lines]
+        await carts.drop_paid(tx, checkout.merchant_id, checkout.cart_id, paid, checkout.created_at)
+    await supersede(ctx, tx, together.others)
+    await conclude_in(ctx, tx, held, Verdict("paid", ref=payme_id))
+
+
+async def supersede(ctx: Context, tx: Tx, others: list[Held]) -> None:
+    """Close purchases that another one of their cart has replaced; one that Payme holds lives until Payme lets go."""
+    for other in others:
+        if other.payment.held_by is None:
+            await conclude_in(ctx, tx, other, SUPERSEDED)
+
+
+async def let_go(ctx: Context, tx: Tx, held: Held) -> None:
+    """Payme's attempt came to nothing: the same link is payable again, unless its time is over or a newer one replaced it."""
+    held.payment = await payments.lock(tx, held.payment.merchant_id, held.payment.payment_id)
+    if held.checkout.status != "paying":
+        return
+    if held.is_late():
+        await conclude_in(ctx, tx, held, Verdict("closed"))
+    elif held.checkout.surface == PURCHASES and not await store.is_newest(tx, held.checkout):
+        await conclude_in(ctx, tx, held, SUPERSEDED)
+
+
+async def give_back(ctx: Context, tx: Tx, held: Held) -> bool:
+    """Payme has returned the money: whatever was owed is done, and the order is cancelled.
+
+    False, and nothing is written, when the goods have left.
+    """
+    merchant_id, order = held.order.merchant_id, held.order
+    if order.status in _GONE:
+        return False
+    for refund in await payments.refunds_of(tx, merchant_id, held.payment.payment_id):
+        if refund.status in {"pending", "parked"}:
+            await note_refund(tx, held.payment, refund, _RETURNED)
+    held.payment = await payments.lock(tx, merchant_id, held.payment.payment_id)
+    if held.payment.refundable_minor:
+        key = held.key("returned")
+        paid, refund = await payments.begin_refund(tx, held.payment, owed=True, reason="returned by Payme", provider_key=key)
+        await note_refund(tx, paid, refund, _RETURNED)
+        held.payment = await payments.lock(tx, merchant_id, held.payment.payment_id)
+    if order.status != "cancelled":
+        await _cancel(ctx, tx, held)
+    return True
+
+
+async def _cancel(ctx: Context, tx: Tx, held: Held) -> None:
+    if held.checkout.status == "completed":
+        await cancel_completed(ctx, tx, held, None)
+        return
+    # Acts at neighbours are still under way: what was done is undone by the saga, which finds the money returned.
+    await advance(tx, held, "undoing", held.go_on(), [store.Note(PAYMENT, "undone")], refusal=CANCELLED)
+    await cancel_order(tx, held)

@@ -1,0 +1,248 @@
+"""What Payme does with a payment: it creates an attempt, performs it, cancels it (Merchant API, 5.2 to 5.4).
+
+Each is one transaction with every lock taken in the one order, and calls nobody. A repetition is told what was stored the first
+time. An attempt that has run out of time is ended by a transaction of its own, before the call that found it is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from kassa import checkout, orders, payments
+from kassa.checkout import paying_at_payme
+from kassa.checkout.paying_at_payme import Together
+from kassa.collect.payme.model import (
+    NO_SUCH_ORDER,
+    NO_SUCH_TRANSACTION,
+    NOT_NOW,
+    NOT_REFUNDABLE,
+    PaymeRefusal,
+    account_id,
+    check_amount,
+    check_payable,
+)
+from kassa.collect.payme.read import is_over, now_ms, payment_for
+from kassa.kit import jsontext
+from kassa.kit.context import Context
+from kassa.kit.database import Tx
+from kassa.kit.errors import Busy
+from kassa.kit.ids import new_id
+from kassa.payments import Payment, Verdict, payme, requests
+from kassa.payments.model import RefundVerdict
+from kassa.payments.payme.model import CANCELLED, CREATED, PERFORMED, TIMED_OUT, Cashbox, PaymeRules, Transaction
+
+_LOOKS = 8
+_RETURNED = RefundVerdict("succeeded", message="returned by Payme")
+
+
+class _Expired(Exception):
+    """An attempt has run out of time and must be ended first."""
+
+    def __init__(self, attempt: Transaction) -> None:
+        super().__init__()
+        self.attempt = attempt
+
+
+class TooBusy(Busy):
+    """This payment is being moved by others; try again."""
+
+    code = "unavailable"
+
+
+# ── create ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def create(
+    ctx: Context, box: Cashbox, payme_id: str, time_ms: int, amount: int, account: Mapping[str, Any]
+) -> dict[str, Any]:
+    """CreateTransaction (5.2): the order waits for this attempt alone. Called again with the same id, the stored answer.
+
+    Raises `PaymeRefusal`.
+    """
+    for _ in range(_LOOKS):
+        try:
+            async with ctx.db.transaction("payme.create") as tx:
+                return (await _create(ctx, tx, box, payme_id, time_ms, amount, account)).created()
+        except asyncpg.UniqueViolationError:
+            continue  # the same id at the same moment, for another order: the winner is found now
+        except _Expired as over:
+            await expire(ctx, box.merchant_id, over.attempt.payme_id)
+            if over.attempt.payme_id == payme_id:
+                raise PaymeRefusal(NOT_NOW) from None
+    raise TooBusy
+
+
+async def _create(
+    ctx: Context, tx: Tx, box: Cashbox, payme_id: str, time_ms: int, amount: int, account: Mapping[str, Any]
+) -> Transaction:
+    rules = ctx.port(PaymeRules)
+    known = await payme.find(tx, box.merchant_id, payme_id)
+    if known is not None:
+        payment = await payments.find(tx, box.merchant_id, known.payment_id)
+        assert payment is not None
+        return _again(box, known, payment, amount, account)
+    payment = await payment_for(tx, box, account)
+    check_amount(payment, amount)
+    payment = await _lock(tx, payment)
+    known = await payme.find(tx, box.merchant_id, payme_id)  # the same id, which was first by a moment
+    if known is not None:
+        return _again(box, known, payment, amount, account)
+    check_payable(payment, box.account_field)
+    now = now_ms(payment)
+    new = Transaction(
+        box.merchant_id, new_id(), payme_id, box.cashbox_id, payment.payment_id, jsontext.write(dict(account)),
+        payment.amount_minor, time_ms, min(time_ms, now) + rules.timeout_ms, now, 0, 0, CREATED, None,
+    )  # fmt: skip
+    if is_over(new, payment):
+        raise PaymeRefusal(NOT_NOW)
+    if payment.held_by is not None:
+        incumbent = await payme.live(tx, payment)
+        if incumbent is not None and is_over(incumbent, payment):
+            raise _Expired(incumbent)
+        raise PaymeRefusal(rules.busy_code, box.account_field)
+    await payme.insert(tx, new)
+    return new
+
+
+def _again(box: Cashbox, known: Transaction, payment: Payment, amount: int, account: Mapping[str, Any]) -> Transaction:
+    """The answer for an id that is known: what was stored, or why not."""
+    if known.state != CREATED:
+        raise PaymeRefusal(NOT_NOW)
+    if is_over(known, payment):
+        raise _Expired(known)
+    named = account_id(account, box.account_field)
+    if str(named) not in {payment.ref, str(payment.payment_id)}:
+        raise PaymeRefusal(NO_SUCH_ORDER, box.account_field)
+    check_amount(payment, amount)
+    return known
+
+
+async def _lock(tx: Tx, payment: Payment) -> Payment:
+    """The payment under its lock, its order's first."""
+    if payment.ref_kind == "order":
+        await orders.lock(tx, payment.merchant_id, uuid.UUID(payment.ref))
+    return await payments.lock(tx, payment.merchant_id, payment.payment_id)
+
+
+# ── perform ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def perform(ctx: Context, box: Cashbox, payme_id: str) -> dict[str, Any]:
+    """PerformTransaction (5.3): Payme has the money, and all that follows is committed with it. Called again, the stored answer.
+
+    Raises `PaymeRefusal`.
+    """
+    try:
+        async with ctx.db.transaction("payme.perform") as tx:
+            attempt, together = await _lock_all(tx, box.merchant_id, payme_id)
+            if attempt.state == CREATED:
+                attempt = await _perform(ctx, tx, attempt, together)
+            elif attempt.state != PERFORMED:
+                raise PaymeRefusal(NOT_NOW)
+    except _Expired as over:
+        await expire(ctx, box.merchant_id, over.attempt.payme_id)
+        raise PaymeRefusal(NOT_NOW) from None
+    await _go_on(ctx, together)
+    return attempt.performed()
+
+
+async def _perform(ctx: Context, tx: Tx, attempt: Transaction, together: Together | Payment) -> Transaction:
+    payment = together.held.payment if isinstance(together, Together) else together
+    if is_over(attempt, payment):
+        raise _Expired(attempt)
+    if payment.held_by != attempt.transaction_id:
+        raise PaymeRefusal(NOT_NOW)
+    if isinstance(together, Together):
+        await paying_at_payme.pay(ctx, tx, together, attempt.payme_id)
+    else:
+        await requests.settle_reference(tx, payment, Verdict("paid", ref=attempt.payme_id))
+    return await payme.perform(tx, attempt)
+
+
+# ── cancel ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def cancel(ctx: Context, box: Cashbox, payme_id: str, reason: int) -> dict[str, Any]:
+    """CancelTransaction (5.4): the order is payable again, or its money went back. Called again, the stored answer.
+
+    Raises `PaymeRefusal`.
+    """
+    async with ctx.db.transaction("payme.cancel") as tx:
+        attempt, together = await _lock_all(tx, box.merchant_id, payme_id)
+        if attempt.state == CREATED:
+            attempt = await _let_go(ctx, tx, attempt, together, reason)
+        elif attempt.state == PERFORMED:
+            if not await _give_back(ctx, tx, together):
+                raise PaymeRefusal(NOT_REFUNDABLE)
+            attempt = await payme.cancel(tx, attempt, reason)
+    await _go_on(ctx, together)
+    return attempt.cancelled()
+
+
+async def expire(ctx: Context, merchant_id: str, payme_id: str) -> bool:
+    """End an attempt whose time is over (4.1), with reason 4; whether it was ended now."""
+    async with ctx.db.transaction("payme.expire") as tx:
+        attempt, together = await _lock_all(tx, merchant_id, payme_id)
+        payment = together.held.payment if isinstance(together, Together) else together
+        if attempt.state != CREATED or not is_over(attempt, payment):
+            return False
+        await _let_go(ctx, tx, attempt, together, TIMED_OUT)
+    return True
+
+
+async def _let_go(ctx: Context, tx: Tx, attempt: Transaction, together: Together | Payment, reason: int) -> Transaction:
+    ended = await payme.cancel(tx, attempt, reason)
+    assert ended.state == CANCELLED
+    if isinstance(together, Together):
+        await paying_at_payme.let_go(ctx, tx, together.held)
+        return ended
+    payment = await payments.lock(tx, together.merchant_id, together.payment_id)
+    if payment.status in {"opened", "waiting"} and payment.expires_at is not None and payment.expires_at <= payment.read_at:
+        await payments.settle(tx, payment, Verdict("closed", code="expired"))
+    return ended
+
+
+async def _give_back(ctx: Context, tx: Tx, together: Together | Payment) -> bool:
+    if isinstance(together, Together):
+        return await paying_at_payme.give_back(ctx, tx, together.held)
+    payment = together
+    for refund in await payments.refunds_of(tx, payment.merchant_id, payment.payment_id):
+        if refund.status in {"pending", "parked"}:
+            await checkout.note_refund(tx, payment, refund, _RETURNED)
+    payment = await payments.lock(tx, payment.merchant_id, payment.payment_id)
+    if payment.refundable_minor:
+        key = f"{payment.payment_id}:returned"
+        paid, refund = await payments.begin_refund(tx, payment, owed=True, reason="returned by Payme", provider_key=key)
+        await checkout.note_refund(tx, paid, refund, _RETURNED)
+    return True
+
+
+# ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _lock_all(tx: Tx, merchant_id: str, payme_id: str) -> tuple[Transaction, Together | Payment]:
+    """An attempt and all that hangs on it, locked: cart, checkouts, orders, payments, the attempt. Raises `PaymeRefusal` -31003."""
+    found = await payme.find(tx, merchant_id, payme_id)
+    payment = await payments.find(tx, merchant_id, found.payment_id) if found else None
+    if found is None or payment is None:
+        raise PaymeRefusal(NO_SUCH_TRANSACTION)
+    together: Together | Payment
+    if payment.ref_kind == "order":
+        together = await paying_at_payme.lock_together(tx, merchant_id, uuid.UUID(payment.ref))
+    else:
+        together = await payments.lock(tx, merchant_id, payment.payment_id)
+    attempt = await payme.lock(tx, merchant_id, payme_id)
+    assert attempt is not None
+    return attempt, together
+
+
+async def _go_on(ctx: Context, together: Together | Payment) -> None:
+    """What is left to do at neighbours goes on in the background; a worker does it if that comes to nothing."""
+    if isinstance(together, Together) and not together.held.checkout.is_over:
+        with contextlib.suppress(Busy):
+            await checkout.go_on(ctx, together.held.checkout.merchant_id, together.held.checkout.checkout_id)

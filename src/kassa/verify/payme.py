@@ -1,0 +1,65 @@
+"""Payme's attempts and the payments that they are about tell one story; buyers have what is paid (invariants 3 and 6)."""
+
+from __future__ import annotations
+
+from kassa.verify.model import Question
+
+_HOLDERS = Question(
+    6,
+    "A payment is held by an attempt that is over, or an attempt holds a payment that does not know",
+    """
+    SELECT coalesce(p.merchant_id, t.merchant_id), 'payment:' || coalesce(p.payment_id, t.payment_id),
+           format('%s, held by %s, attempt in state 1: %s', coalesce(p.status, 'missing'), coalesce(p.held_by::text, 'none'),
+                  coalesce(t.transaction_id::text, 'none'))
+      FROM (SELECT * FROM payments WHERE held_by IS NOT NULL) p
+      FULL JOIN (SELECT * FROM payme_transactions WHERE state = 1) t
+        ON t.merchant_id = p.merchant_id AND t.payment_id = p.payment_id AND t.transaction_id = p.held_by
+     WHERE p.held_by IS NULL OR t.transaction_id IS NULL
+    """,
+)
+
+_PERFORMED = Question(
+    3,
+    "Payme has performed or returned what its payment does not show, or a payment is paid that Payme has not performed",
+    """
+    SELECT p.merchant_id, 'payment:' || p.payment_id,
+           format('%s, captured %s, refunded %s; performed %s, returned %s, of %s', p.status, p.captured_minor, p.refunded_minor,
+                  coalesce(t.performed, 0), coalesce(t.returned, 0), p.amount_minor)
+      FROM payments p
+      LEFT JOIN (
+           SELECT merchant_id, payment_id, count(*) FILTER (WHERE state IN (2, -2)) AS performed,
+                  count(*) FILTER (WHERE state = -2) AS returned
+             FROM payme_transactions GROUP BY merchant_id, payment_id) t USING (merchant_id, payment_id)
+     WHERE p.provider = 'payme'
+       AND ((p.captured_minor > 0) <> (coalesce(t.performed, 0) > 0) OR coalesce(t.performed, 0) > 1
+            OR (coalesce(t.returned, 0) > 0 AND p.refunded_minor <> p.captured_minor))
+       -- What a person says of a payment or a refund counts without Payme.
+       AND coalesce(p.message, '') NOT LIKE 'By hand:%'
+    """,
+)
+
+_AMOUNTS = Question(
+    6,
+    "An attempt of Payme is for another sum or currency than its payment",
+    """
+    SELECT t.merchant_id, 'payment:' || t.payment_id, format('%s tiyin, payment %s %s', t.amount_minor, p.amount_minor, p.currency)
+      FROM payme_transactions t JOIN payments p USING (merchant_id, payment_id)
+     WHERE t.amount_minor <> p.amount_minor OR p.currency <> 'UZS'
+    """,
+)
+
+_BOUGHT = Question(
+    3,
+    "A buyer has not exactly the lines of a paid order of ambassadors",
+    """
+    SELECT o.merchant_id, 'order:' || o.order_id, format('%s: %s, bought %s', l.product_id, o.status, b.given_back_at IS NULL)
+      FROM orders o
+      JOIN order_lines l ON l.merchant_id = o.merchant_id AND l.order_id = o.order_id
+      LEFT JOIN bought_lines b ON b.merchant_id = l.merchant_id AND b.order_id = l.order_id AND b.product_id = l.product_id
+     WHERE o.channel = 'ambassadors'
+       AND ((o.status NOT IN ('pending', 'cancelled')) <> (b.line_id IS NOT NULL AND b.given_back_at IS NULL)
+            OR b.price_minor <> l.total_minor)
+    """,
+)
+
+QUESTIONS = (_HOLDERS, _PERFORMED, _AMOUNTS, _BOUGHT)

@@ -1,0 +1,63 @@
+"""One Kassa with ambassadors that can be told what to do, one with the demo data, each with a Redis of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests import rig, services
+from tests.rig import Server
+
+from .ambassadors import open_agency
+from .journeys import PAYME, Buyer, Shop, kassas_clock, open_shop
+
+
+@pytest.fixture(scope="session")
+def town_redis() -> Iterator[services.OwnRedis]:
+    """The Redis of `shop`. Pub/sub knows no databases: a shared one would carry our deletions to others."""
+    redis = services.make_redis()
+    redis.start()
+    yield redis
+    redis.close()
+
+
+@pytest.fixture(scope="session")
+def house_redis() -> Iterator[services.OwnRedis]:
+    """The Redis of `house`."""
+    redis = services.make_redis()
+    redis.start()
+    yield redis
+    redis.close()
+
+
+@pytest.fixture(scope="session")
+def shop(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], town_redis: services.OwnRedis) -> Iterator[Shop]:
+    """A Kassa that asks our ambassadors service, shared by all files: hire ambassadors of your own, and never move its clock."""
+    with open_agency() as agency:
+        settings = {**PAYME, **agency.settings, "REDIS_URL": town_redis.url}
+        server = rig.make_server(_homes("town"), database_server.fresh(), settings)
+        with rig.stopping([server]), open_shop(server, agency) as shop:
+            server.start()
+            yield shop
+
+
+@pytest.fixture(scope="session")
+def house(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], house_redis: services.OwnRedis) -> Iterator[Shop]:
+    """A Kassa with its own catalog, whose clock may be moved. Ambassadors 1, 2 and 4 stay; 3 and 5 belong to `test_deleted.py`."""
+    server = rig.make_server(_homes("house"), database_server.fresh(), {**PAYME, "REDIS_URL": house_redis.url})
+    with rig.stopping([server]), open_shop(server, clock=kassas_clock(server)) as house:
+        server.start()
+        yield house
+
+
+@pytest.fixture(scope="module")
+def plain(server: Server) -> Iterator[Shop]:
+    """The Kassa that all contracts share: default settings, the demo ambassadors."""
+    with open_shop(server) as plain:
+        yield plain
+
+
+@pytest.fixture
+def buyer(shop: Shop) -> Buyer:
+    return shop.buyer()
