@@ -22,6 +22,7 @@ ROOMS = (
     "catalog",
     "payments",
     "payments.requests",
+    "payments.payme",
     "orders",
     "merchants",
     "carts",
@@ -30,6 +31,7 @@ ROOMS = (
     "notices",
     "checkout",
     "collect",
+    "collect.payme",
     "reconcile",
     "timeline",
 )
@@ -45,6 +47,7 @@ WIDER_FACES = {
     "kassa.carts",
     "kassa.checkout",
     "kassa.payments.requests",  # what is asked of the store by reference, key and page
+    "kassa.payments.payme",  # attempts, cashboxes and receipts, for one conductor
     "kassa.merchants",
     "kassa.webhooks",  # what a merchant may do with an endpoint and its deliveries
     "kassa.collect",  # five verbs, their wishes and their refusals
@@ -56,6 +59,7 @@ INSIDE_ALLOWED = {
     "providers",
     "ways",
     "requests",
+    "payme",
     "delivery",
     "catalogue",
     "schemas",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,12 +36,14 @@ from kassa.notices.ways.mail import Mail, Post, Sender
 from kassa.notices.ways.mailgun import Mailgun
 from kassa.notices.ways.notification import NotificationService
 from kassa.notices.ways.smtp import Smtp
-from kassa.payments import Provider, Providers
+from kassa.payments import Provider, Providers, payme
+from kassa.payments.payme.give_back import Subscribe
 from kassa.payments.payme.model import Cashbox, PaymeRules
+from kassa.payments.payme.subscribe import LIVE_API, TEST_API, Receipts
 from kassa.payments.providers import CardService, Cash, External, Links, Payme, Simulated
 from kassa.rpc.options import RpcOptions
 from kassa.sandbox import Sandbox, create_sandbox
-from kassa.settings import Settings
+from kassa.settings import SANDBOX_CASHBOX, Settings
 from kassa.webhooks import WebhookRules, delivery_made
 from kassa.webhooks.delivery import Deliverer
 
@@ -102,6 +105,10 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
             db.ports[Shelf] = shelf = Shelf(redis)
             stack.push_async_callback(shelf.close)
         session = await stack.enter_async_context(new_session())
+        ambassadors: AmbassadorService | None = None
+        if settings.ambassador_grpc_host:
+            ambassadors = AmbassadorService(settings.ambassador_grpc_host, settings.ambassador_grpc_port)
+            stack.push_async_callback(ambassadors.close)
         egress = await stack.enter_async_context(
             Egress(private=bool(settings.allow_private_callbacks), proxy=settings.egress_proxy)
         )
@@ -112,26 +119,20 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
         stack.push_async_callback(deliverer.drain, _DELIVERIES_DRAIN_S)
         background = Background()
         stack.push_async_callback(background.drain, DRAIN_S)
-        ambassadors: AmbassadorService | None = None
-        if settings.ambassador_grpc_host:
-            ambassadors = AmbassadorService(settings.ambassador_grpc_host, settings.ambassador_grpc_port)
-            stack.push_async_callback(ambassadors.close)
-        here = {Bell: bell, Egress: egress, Deliverer: deliverer, Broker: broker, Redis: redis}
+        here: dict[type, object] = {Bell: bell, Egress: egress, Deliverer: deliverer, Broker: broker, Redis: redis}
+        keys = Keys(settings.kassa_secret, settings.kassa_secret_old)
+        subscribe = _subscribe(settings, session, db, keys)
+        here |= {Subscribe: subscribe} if subscribe else {}
         ctx = Context(
             db=db,
-            keys=Keys(settings.kassa_secret, settings.kassa_secret_old),
+            keys=keys,
             background=background,
-            ports=_ports(settings, session, ambassadors) | here,
+            ports=_ports(settings, session, ambassadors, subscribe) | here,
             lease_s=settings.lease_s,
         )
         sandbox = None
         if not settings.production:
-            sandbox = create_sandbox(
-                settings.kassa_home / "sandbox.db",
-                public_url=settings.public_url,
-                webhook_url=f"http://127.0.0.1:{settings.http_port}/api/v1/payments/webhook",
-                webhook_secret=settings.provider_webhook_secret,
-            )
+            sandbox = _sandbox(settings, db)
             stack.push_async_callback(sandbox.stop)
         yield Kassa(
             ctx,
@@ -142,14 +143,47 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
         )
 
 
-def _ports(settings: Settings, session: aiohttp.ClientSession, ambassadors: AmbassadorService | None) -> dict[type, object]:
+def _sandbox(settings: Settings, db: Database) -> Sandbox:
+    async def amount_of(order_id: str) -> int | None:
+        payment = await payme.payment_for(db, HOUSE, uuid.UUID(order_id))
+        return payment.amount_minor if payment else None
+
+    here = f"http://127.0.0.1:{settings.http_port}"
+    has_cashbox = settings.payme_key is not None
+    return create_sandbox(
+        settings.kassa_home / "sandbox.db",
+        public_url=settings.public_url,
+        webhook_url=f"{here}/api/v1/payments/webhook",
+        webhook_secret=settings.provider_webhook_secret,
+        payme_url=f"{here}/payme/webhook" if has_cashbox else None,
+        payme_key=settings.payme_key,
+        payme_login=settings.payme_login,
+        payme_account_field=settings.payme_account_field,
+        payme_amount=amount_of,
+    )
+
+
+def _subscribe(settings: Settings, session: aiohttp.ClientSession, db: Database, keys: Keys) -> Subscribe | None:
+    """Payme's Subscribe API, where it is switched on; the sandbox plays it for the cashbox that development makes."""
+    if not settings.payme_subscribe:
+        return None
+    ours = settings.payme_api_url
+    if ours is None and not settings.production and settings.payme_id == SANDBOX_CASHBOX:
+        ours = f"http://127.0.0.1:{settings.http_port}/sandbox/payme-api"
+    hosts = {is_test: Neighbour("payme", ours or url, session) for is_test, url in ((False, LIVE_API), (True, TEST_API))}
+    return Subscribe(Receipts(hosts), db, keys, _payme_rules(settings))
+
+
+def _ports(
+    settings: Settings, session: aiohttp.ClientSession, ambassadors: AmbassadorService | None, subscribe: Subscribe | None
+) -> dict[type, object]:
     product = _neighbour("product", settings.product_service_url, session)
     inventory = _neighbour("inventory", settings.inventory_service_url, session)
     order = _neighbour("order", settings.order_service_url, session)
     payment = _neighbour("payment", settings.payment_service_url, session)
     gateway = _provider_url(settings)
     links = Neighbour("link", gateway, session, errors_are_silence=False) if gateway else None
-    providers: list[Provider] = [Simulated(), Cash(), Payme()]
+    providers: list[Provider] = [Simulated(), Cash(), Payme(subscribe)]
     providers += [CardService(payment)] if payment else []
     providers += [Links(links), External(links)] if links else []
     shop: Source = ProductService(product) if product else OwnSource(counted=inventory is None)

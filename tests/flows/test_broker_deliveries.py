@@ -268,16 +268,17 @@ async def test_a_database_that_goes_away_for_a_moment_costs_no_message(
 ) -> None:
     from kassa.kit.database import DatabaseAway
     from kassa.webhooks import consume
+    from kassa.webhooks.delivery import store
 
-    real, left = consume.known_events, [2]
+    real, left = store.claim, [2]
 
-    async def away_twice(*args: Any) -> Any:
+    async def away_twice(*args: Any, **more: Any) -> Any:
         if left[0]:
             left[0] -= 1
             raise DatabaseAway
-        return await real(*args)
+        return await real(*args, **more)
 
-    monkeypatch.setattr(consume, "known_events", away_twice)
+    monkeypatch.setattr(store, "claim", away_twice)
     monkeypatch.setattr(consume, "_AGAIN_S", 0.05)
     await add_endpoint(hall, "1", merchant.url)
     with caplog.at_level(logging.WARNING):

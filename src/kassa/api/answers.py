@@ -26,7 +26,9 @@ class Answer:
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it."""
         size = str(len(self.body)).encode()
-        headers = [(b"content-type", self.content_type), (b"content-length", size), *self.headers]
+        # Of what is not there neither kind nor size may be told (RFC 9110, 8.6).
+        told = () if self.status == 204 else ((b"content-type", self.content_type), (b"content-length", size))
+        headers = [*told, *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -58,7 +58,7 @@ async def read_json(call: Call) -> dict[str, Any]:
 def json_of(raw: bytes) -> dict[str, Any]:
     """A body that was read as one JSON object. Raises `BadJson`."""
     data = parse(raw)
-    if _HALF.search(raw) and not is_text_throughout(data):
+    if _HALF.search(raw) and not _is_text_throughout(data):
         raise BadJson
     return data
 
@@ -93,12 +93,12 @@ def _sentence(kind: str, found: Mapping[str, Any]) -> str:
     return "is not valid" if kind in _THEIRS else str(found["msg"])
 
 
-def is_text_throughout(value: Any) -> bool:
+def _is_text_throughout(value: Any) -> bool:
     """Whether every text in it, names too, is whole: half of a surrogate pair can be written in JSON but stored nowhere."""
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
     if isinstance(value, dict):
-        return all(is_text_throughout(name) and is_text_throughout(each) for name, each in value.items())
+        return all(_is_text_throughout(name) and _is_text_throughout(each) for name, each in value.items())
     if isinstance(value, list):
-        return all(map(is_text_throughout, value))
+        return all(map(_is_text_throughout, value))
     return True

@@ -31,7 +31,7 @@ from kassa.kit.context import Context
 from kassa.kit.database import Reader, Tx
 from kassa.payments.model import Card
 
-MOVED = (store.Overtaken, orders.OrderMoved, payments.PaymentMoved, payments.PaymentHeld)
+MOVED = (store.Overtaken, orders.OrderMoved, payments.PaymentMoved)
 """Somebody was first with a row that a transaction wanted to move: look again."""
 
 

@@ -15,7 +15,7 @@ from kassa.catalog import Offer
 from kassa.checkout import start, store
 from kassa.checkout.answers import repeat
 from kassa.checkout.held import Held
-from kassa.checkout.paying_at_payme import with_link
+from kassa.checkout.payme import with_link
 from kassa.checkout.rules import Rules
 from kassa.checkout.saga import drive
 from kassa.checkout.wishes import CartWish, Placed, RenderOrder, Replayed

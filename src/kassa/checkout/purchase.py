@@ -18,7 +18,7 @@ from kassa.checkout.answers import repeat
 from kassa.checkout.held import MOVED
 from kassa.checkout.model import PURCHASES, Checkout
 from kassa.checkout.order_from_cart import CartEmpty, CartMoved
-from kassa.checkout.paying_at_payme import lock_open, supersede, with_link
+from kassa.checkout.payme import lock_open, supersede, with_link
 from kassa.checkout.settle import conclude_in
 from kassa.checkout.wishes import Placed, RenderOrder, Replayed
 from kassa.kit import once
@@ -32,6 +32,9 @@ from kassa.payments.payme.model import PROVIDER, PaymeRules
 
 _LOOKS = 8
 WITHDRAWN = Verdict("cancelled", code="withdrawn", message="An ambassador of this purchase can no longer be booked.")
+
+_LATE = Verdict("closed")
+"""Its deadline has passed, and no worker has looked yet."""
 
 
 class AmbassadorsInvalid(Conflict):
@@ -79,6 +82,8 @@ async def _try(ctx: Context, wish: PurchaseWish, render: RenderOrder) -> Placed 
     if cart is None or not cart.lines:
         raise CartEmpty
     existing = await store.of_version(ctx.db, channel.merchant_id, cart.cart_id, cart.version)
+    if existing is not None and _is_late(existing) and not await _is_held(ctx, existing, _LATE):
+        raise CartMoved
     try:
         offers = await catalog.offers_of(ctx, channel, [line.product_id for line in cart.lines])
     except ProductsUnavailable:
@@ -86,7 +91,7 @@ async def _try(ctx: Context, wish: PurchaseWish, render: RenderOrder) -> Placed 
             raise
         return await _same(ctx, wish, existing, render)
     invalid = sorted(int(line.product_id) for line in cart.lines if line.product_id not in offers)
-    if invalid and (existing is None or not await _is_held(ctx, existing)):
+    if invalid and (existing is None or not await _is_held(ctx, existing, WITHDRAWN)):
         raise AmbassadorsInvalid(invalid_ids=invalid)
     if existing is not None:
         return await _same(ctx, wish, existing, render)
@@ -112,8 +117,12 @@ async def _claim(ctx: Context, tx: Tx, key: once.Key, order: orders.Order) -> No
         raise once.Claimed(found)
 
 
-async def _is_held(ctx: Context, checkout: Checkout) -> bool:
-    """Whether Payme holds a purchase of which something is invalid now; if not it is cancelled, so that nobody pays it."""
+def _is_late(checkout: Checkout) -> bool:
+    return checkout.deadline is not None and checkout.deadline <= checkout.read_at
+
+
+async def _is_held(ctx: Context, checkout: Checkout, otherwise: Verdict) -> bool:
+    """Whether Payme holds a purchase that nobody should pay any more; if not it is closed, and the cart moves on."""
     assert checkout.cart_id is not None
     held_by_payme = False
     async with ctx.db.transaction("checkout.withdraw") as tx:
@@ -123,7 +132,7 @@ async def _is_held(ctx: Context, checkout: Checkout) -> bool:
                 continue
             held_by_payme = held.payment.held_by is not None
             if not held_by_payme:
-                await conclude_in(ctx, tx, held, WITHDRAWN)
+                await conclude_in(ctx, tx, held, otherwise)
     return held_by_payme
 
 

@@ -12,7 +12,7 @@ from kassa import carts, catalog, orders
 from kassa.catalog import Channel
 from kassa.checkout import store
 from kassa.checkout.held import MOVED
-from kassa.checkout.paying_at_payme import lock_open
+from kassa.checkout.payme import lock_open
 from kassa.checkout.purchase import WITHDRAWN
 from kassa.checkout.settle import conclude_in
 from kassa.kit.context import Context

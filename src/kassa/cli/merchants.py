@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kassa.cli import callbacks, routes
+from kassa.cli import callbacks, cashboxes, routes
 from kassa.cli.act import (
     Limit,
     currency_of,
@@ -47,6 +47,7 @@ app.command("routes")(routes.list_routes)
 app.command("unroute")(routes.unroute)
 app.command("callback-secret")(callbacks.callback_secret)
 app.add_typer(callbacks.endpoints)
+app.add_typer(cashboxes.app)
 
 MerchantId = Annotated[str, typer.Argument(metavar="MERCHANT", help="The merchant's id.")]
 PlanId = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's id.")]

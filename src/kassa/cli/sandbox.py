@@ -27,6 +27,9 @@ def sandbox(
     webhook_secret: Annotated[
         str | None, typer.Option(help="The secret that signs them.", envvar="PROVIDER_WEBHOOK_SECRET")
     ] = None,
+    payme_url: Annotated[
+        str | None, typer.Option(help="Where Payme's page calls the merchant, with PAYME_LOGIN and PAYME_KEY.")
+    ] = None,
 ) -> None:
     """Run the sandbox alone: payment, inventory, order, product, user and notification services that can be told to fail.
 
@@ -40,7 +43,8 @@ def sandbox(
     curl localhost:8010/sandbox/control/book
     ```
 
-    `GET /sandbox/control` lists the services, their acts and all behaviours.
+    `GET /sandbox/control` lists the services, their acts and all behaviours. With --payme-url a buyer pays at
+    `/sandbox/payme/<purchase_id>`, where a click plays Payme's calls.
     """
     from kassa.kit import logs
     from kassa.sandbox import create_sandbox
@@ -50,7 +54,15 @@ def sandbox(
     with contextlib.closing(process.listen(host, port)) as listener:
         place = book or settings.kassa_home / "sandbox.db"
         place.parent.mkdir(parents=True, exist_ok=True)
-        app = create_sandbox(place, webhook_url=webhook_url, webhook_secret=webhook_secret)
+        app = create_sandbox(
+            place,
+            webhook_url=webhook_url,
+            webhook_secret=webhook_secret,
+            payme_url=payme_url,
+            payme_key=settings.payme_key if payme_url else None,
+            payme_login=settings.payme_login,
+            payme_account_field=settings.payme_account_field,
+        )
         people().print(f"The sandbox listens on http://localhost:{port}/sandbox/control (Ctrl-C stops it)", soft_wrap=True)
 
         async def work(stop: asyncio.Event) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from kassa.cli.show import AsJson, say_json
 
 if TYPE_CHECKING:
     from kassa.kit.context import Context
+    from kassa.payments import Payment
 
 
 def show(
@@ -38,11 +40,32 @@ def show(
     screen.print(
         sheet(f"Payment {wanted}", ("", ""), [(name, "" if value is None else value) for name, value in found["payment"].items()])
     )
-    for name in ("timeline", "refunds", "ledger", "routing", "cases"):
+    for name in ("timeline", "refunds", "ledger", "routing", "payme", "cases"):
         rows = found[name]
         if rows:
             cells = [["" if cell is None else cell for cell in row.values()] for row in rows]
             screen.print(sheet(f"\n{name.capitalize()}", [column.replace("_", " ") for column in rows[0]], cells), soft_wrap=True)
+
+
+async def _attempts(ctx: Context, payment: Payment) -> list[dict[str, Any]]:
+    """Payme's attempts to pay it, each with the fiscal receipts that came for it."""
+    from kassa.payments import payme
+
+    rows = []
+    for attempt in await payme.of_payment(ctx.db, payment.merchant_id, payment.payment_id):
+        receipts = await payme.receipts(ctx.db, payment.merchant_id, attempt.payme_id)
+        rows.append(
+            {
+                "payme_id": attempt.payme_id,
+                "state": attempt.state,
+                "reason": attempt.reason,
+                "created_at": moment(datetime.fromtimestamp(attempt.create_ms / 1000, UTC)),
+                "performed_at": moment(datetime.fromtimestamp(attempt.perform_ms / 1000, UTC)) if attempt.perform_ms else None,
+                "cancelled_at": moment(datetime.fromtimestamp(attempt.cancel_ms / 1000, UTC)) if attempt.cancel_ms else None,
+                "fiscal_receipts": "; ".join(f"{kind} {data}" for kind, data in receipts.items()) or None,
+            }
+        )
+    return rows
 
 
 async def _look(ctx: Context, payment_id: uuid.UUID) -> dict[str, Any]:
@@ -104,6 +127,7 @@ async def _look(ctx: Context, payment_id: uuid.UUID) -> dict[str, Any]:
             for line in lines
         ],
         "routing": [{name: each.get(name) for name in ("provider", "why", "outcome")} for each in details.routing or ()],
+        "payme": await _attempts(ctx, payment),
         "cases": [
             {"case_id": str(case.case_id), "kind": case.kind, "since": moment(case.opened_at), "last_answer": case.last_answer}
             for case in listed

@@ -96,6 +96,12 @@ class ProviderLinkFailed(_LinkMissing):
     code = "provider_link_failed"
 
 
+class RefundAtProvider(Refused):
+    """Payment is not refundable"""  # noqa: D400 - here; it is given back in the provider's cabinet
+
+    code = "refund_at_provider"
+
+
 class NoLines(Refused):
     """This payment has no lines"""  # noqa: D400
 

@@ -7,6 +7,7 @@ key and the claim of the caller's key are committed before a provider hears of i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections import Counter
@@ -18,6 +19,7 @@ from kassa.collect.model import (
     LineNotRefundable,
     NoLines,
     PaymentMissing,
+    RefundAtProvider,
     Refunded,
     RenderRefund,
     Replayed,
@@ -30,6 +32,7 @@ from kassa.kit.database import Tx
 from kassa.kit.money import Money
 from kassa.payments import Providers, requests
 from kassa.payments.model import Payment, Refund, RefundLine
+from kassa.payments.payme.give_back import Subscribe
 from kassa.payments.payme.model import PROVIDER
 
 _POLL_S = 0.05
@@ -44,12 +47,6 @@ class LineAsked:
     line_id: str
     quantity: int
     restock: bool = False
-
-
-class RefundAtProvider(payments.NotRefundable):
-    """Payment is not refundable"""  # noqa: D400 - the contract's own words
-
-    code = "refund_at_provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +65,12 @@ async def refund_payment(ctx: Context, wish: RefundWish, render: RenderRefund) -
     """Begin a refund, tell the provider, and answer with what it said, or `pending`.
 
     Asked twice under one key, the second gets the first answer. Raises `PaymentMissing`, `NotRefundable`, `RefundTooLarge`,
-    `NoLines`, `LineNotRefundable`, `KeyReused`, `InProgress`.
+    `NoLines`, `LineNotRefundable`, `RefundAtProvider`, `KeyReused`, `InProgress`.
     """
     payment = await payments.find(ctx.db, wish.merchant_id, wish.payment_id)
     if payment is None:
         raise PaymentMissing
-    if payment.provider == PROVIDER:
+    if payment.provider == PROVIDER and ctx.ports.get(Subscribe) is None:
         raise RefundAtProvider  # its buyers get their money back from Payme's cabinet, and Payme tells us
     await resolve(ctx, payment)
     end = time.monotonic() + once.WAIT_S
@@ -99,6 +96,8 @@ async def _begin(ctx: Context, wish: RefundWish, payment: Payment) -> Refund:
         order = await _order_of(tx, payment)
         payment = await requests.lock(tx, payment.merchant_id, payment.payment_id)
         amount, lines = await _measure(tx, wish, payment, order)
+        if payment.provider == PROVIDER and amount is not None and amount.minor < payment.refundable_minor:
+            raise RefundAtProvider  # a receipt of Payme's is cancelled whole, or not at all
         paid, refund = await payments.begin_refund(tx, payment, owed=False, reason=wish.reason, amount=amount, lines=lines)
         await once.concern(tx, wish.key, str(refund.refund_id))
         if order is not None:
@@ -174,10 +173,10 @@ async def _tell_order(tx: Tx, order: orders.Order, payment: Payment, refund: Ref
 async def _send(ctx: Context, wish: RefundWish, refund: Refund, render: RenderRefund) -> Refunded:
     """Tell the provider, and keep what it said as the answer. If nobody can say it now, the answer is `pending`."""
     if refund.status == "pending":
-        try:
-            refund = await checkout.send_refund(ctx, refund)
-        except payments.RefundTaken:  # a worker was quicker
-            refund = await requests.find_refund(ctx.db, refund.merchant_id, refund.refund_id) or refund
+        with contextlib.suppress(payments.RefundTaken):  # a worker was quicker
+            await checkout.send_refund(ctx, refund)
+        # The provider may have told us by itself, before its answer was here: what is written counts.
+        refund = await requests.find_refund(ctx.db, refund.merchant_id, refund.refund_id) or refund
     refunded = await read_refund(ctx, refund)
     async with ctx.db.transaction("collect.answer") as tx:
         await once.answer(tx, ctx.keys, wish.key, *render(refunded))

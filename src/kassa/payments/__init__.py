@@ -13,8 +13,8 @@ from kassa.payments.refund import (
     send_refund,
 )
 from kassa.payments.resolve import ask
-from kassa.payments.settle import PaymentHeld, has_moved, settle, settle_all, settle_later
-from kassa.payments.store import PaymentMissing, PaymentMoved, find, find_anywhere, lock, note_late_look, refunds_of
+from kassa.payments.settle import has_moved, settle, settle_all, settle_later
+from kassa.payments.store import PaymentMissing, PaymentMoved, find, find_anywhere, note_late_look, refunds_of
 from kassa.payments.take import note_sending, take
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "NotRefundable",
     "Opening",
     "Payment",
-    "PaymentHeld",
     "PaymentMissing",
     "PaymentMoved",
     "Provider",
@@ -38,7 +37,6 @@ __all__ = [
     "find",
     "find_anywhere",
     "has_moved",
-    "lock",
     "note_late_look",
     "note_sending",
     "open_payment",

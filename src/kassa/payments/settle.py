@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from kassa.events import Event, record
 from kassa.kit.database import Tx
-from kassa.kit.errors import Conflict
 from kassa.kit.money import Money
 from kassa.ledger import post, post_all, post_later
 from kassa.ledger.model import capture
@@ -33,7 +32,7 @@ _ANNOUNCED = {
 _MOVED = "payments that moved"
 
 
-class PaymentHeld(Conflict):
+class PaymentHeld(store.PaymentMoved):
     """Its provider is about to take the money: this payment cannot be closed now."""
 
     code = "payment_held"

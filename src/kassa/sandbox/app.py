@@ -21,6 +21,7 @@ from kassa.sandbox.model import Act, Call, Played, Reply, Tx, say
 from kassa.sandbox.neighbours import ACTS, SETTINGS
 from kassa.sandbox.payme.player import AmountOf, Errand, Player
 from kassa.sandbox.payme.wire import Endpoint
+from kassa.sandbox.payme_api import SERVICE, Clerk, Desk
 from kassa.sandbox.webhooks import Teller
 from kassa.sandbox.wire import Gone, Receive, Scope, Send, TooLarge, play, read_call, segments_of, send_reply
 
@@ -30,7 +31,7 @@ _DOORS = (
     Door("POST", "/payments/{token}/accept", buyer.accept),
     Door("POST", "/payments/{token}/decline", buyer.decline),
 )
-Routes = dict[str | None, tuple[Act | Door | Errand, ...]]
+Routes = dict[str | None, tuple[Act | Door | Errand | Desk, ...]]
 
 _YES_OF_ALL = {"status": "success", "success": True, "transactionId": "trap", "orderId": "trap"}
 
@@ -64,17 +65,23 @@ def create_sandbox(
         raise ValueError("payme_url and payme_key belong together")
     book = Book(book_path, DEMO_PRODUCTS if products is None else products)
     door = Endpoint(payme_url, payme_key, payme_login, payme_account_field) if payme_url and payme_key else None
-    return Sandbox(book, webhook_url, webhook_secret, public_url, Player(book, door, payme_amount))
+    return Sandbox(book, webhook_url, webhook_secret, public_url, Player(book, door, payme_amount), Clerk(book, door))
 
 
 class Sandbox:
     """The ASGI application. A parent that passes no lifespan events on calls `stop` at its end; it may call `start`."""
 
     def __init__(
-        self, book: Book, webhook_url: str | None, webhook_secret: str | None, public_url: str | None, payme: Player
+        self,
+        book: Book,
+        webhook_url: str | None,
+        webhook_secret: str | None,
+        public_url: str | None,
+        payme: Player,
+        payme_api: Clerk,
     ) -> None:
-        self._book, self._payme = book, payme
-        self._routes: Routes = {**_ROUTES, None: (*_DOORS, *payme.errands)}
+        self._book, self._payme, self._payme_api = book, payme, payme_api
+        self._routes: Routes = {**_ROUTES, None: (*_DOORS, *payme.errands), SERVICE: payme_api.desks}
         self._public_url = public_url
         self._webhook = (webhook_url, webhook_secret) if webhook_url and webhook_secret else None
         self._teller: Teller | None = None
@@ -94,6 +101,7 @@ class Sandbox:
         if self._teller is not None:
             await self._teller.stop()
         await self._payme.stop()
+        await self._payme_api.stop()
         self._book.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,6 +139,8 @@ class Sandbox:
                 played = await self._book.change(answer_call, target, call)
             elif isinstance(target, Errand):
                 played = Played(await target.do(call), 0)
+            elif isinstance(target, Desk):
+                played = await target.do(call)
             elif isinstance(target, Door):
                 played = Played(await self._book.change(target.do, call), 0)
             else:
@@ -144,7 +154,9 @@ class Sandbox:
             await self._book.change(mark_gone, played.call_id)
 
 
-def _find(routes: Routes, method: str, segments: tuple[str, ...]) -> tuple[Act | Door | Errand | str | None, dict[str, str], Reply]:
+def _find(
+    routes: Routes, method: str, segments: tuple[str, ...]
+) -> tuple[Act | Door | Errand | Desk | str | None, dict[str, str], Reply]:
     """Who answers: an act, a door, or nobody (under a service's name when the call was meant for one)."""
     missing = say(404, {"detail": "Not found"})
     if segments[:1] != ("sandbox",) or len(segments) < 2:

@@ -53,6 +53,10 @@ CREATE TABLE IF NOT EXISTS payme_calls (id INTEGER PRIMARY KEY AUTOINCREMENT, or
   payme_id TEXT NOT NULL, method TEXT NOT NULL, answer TEXT NOT NULL, note TEXT NOT NULL, took_ms INTEGER NOT NULL,
   sent_us INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS payme_calls_by_order ON payme_calls (order_id, id);
+CREATE TABLE IF NOT EXISTS payme_receipts (place INTEGER PRIMARY KEY AUTOINCREMENT, receipt_id TEXT NOT NULL UNIQUE,
+  amount INTEGER NOT NULL, account TEXT NOT NULL, state INTEGER NOT NULL, made_ms INTEGER NOT NULL,
+  paid_ms INTEGER NOT NULL DEFAULT 0, cancelled_ms INTEGER NOT NULL DEFAULT 0, card TEXT);
+CREATE TABLE IF NOT EXISTS payme_cards (token TEXT PRIMARY KEY, card TEXT NOT NULL, verified INTEGER NOT NULL DEFAULT 0);
 """
 
 
@@ -164,7 +168,17 @@ def mark_gone(tx: Tx, call_id: int) -> None:
 
 def empty(tx: Tx) -> None:
     """Forget every booking, key, link and call; stock and prices are as at first. Scripts stay."""
-    for table in ("answers", "bookings", "links", "webhooks", "calls", "payme_attempts", "payme_calls"):
+    for table in (
+        "answers",
+        "bookings",
+        "links",
+        "webhooks",
+        "calls",
+        "payme_attempts",
+        "payme_calls",
+        "payme_receipts",
+        "payme_cards",
+    ):
         tx.execute(f"DELETE FROM {table}")
     tx.execute("UPDATE products SET price = first_price, product_stock = first_stock, inventory_stock = first_stock")
 

@@ -14,6 +14,8 @@ from kassa.sandbox.book import empty, moment, now_us
 from kassa.sandbox.model import Call, Reply, Tx, say
 from kassa.sandbox.neighbours import ACTS, CALLING, SETTINGS
 from kassa.sandbox.payme.book import told
+from kassa.sandbox.payme_api import SERVICE
+from kassa.sandbox.payme_api.book import told_receipts
 from kassa.sandbox.scripts import (
     BadScript,
     add_script,
@@ -114,6 +116,7 @@ def get_book(tx: Tx, call: Call) -> Reply:
         "stock",
         "payme",
         "payme_calls",
+        "payme_receipts",
     }
     shown = {name: _bookings(tx, kind, service, since) for name, kind in _KINDS.items() if name in wanted}
     of_links = service in {None, "link"}
@@ -127,6 +130,8 @@ def get_book(tx: Tx, call: Call) -> Reply:
         shown["stock"] = _stock(tx)
     if service in {None, "payme"}:
         shown |= {name: rows for name, rows in told(tx).items() if name in wanted}
+    if service in {None, SERVICE} and "payme_receipts" in wanted:
+        shown["payme_receipts"] = told_receipts(tx)
     return say(200, shown)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kassa.sandbox import inventory, links, notifications, orders, payment, products, users
+from kassa.sandbox import inventory, links, notifications, orders, payme_api, payment, products, users
 from kassa.sandbox.model import Act
 from kassa.sandbox.payme import player
 
@@ -14,6 +14,7 @@ ACTS: tuple[Act, ...] = (
     *users.ACTS,
     *notifications.ACTS,
     *links.ACTS,
+    *payme_api.ACTS,
 )
 
 CALLING: tuple[Act, ...] = tuple(player.ACTS.values())
@@ -27,5 +28,6 @@ SETTINGS = {
     "user": "USER_SERVICE_URL",
     "notification": "NOTIFICATION_SERVICE_URL",
     "link": "PROVIDER_URL",
+    payme_api.SERVICE: "PAYME_API_URL",
 }
 """Which setting of an operator takes `<base>/sandbox/<service>`."""

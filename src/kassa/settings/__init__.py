@@ -2,6 +2,6 @@
 
 from kassa.settings.forms import SURFACES
 from kassa.settings.kept import SettingsError, kept_secret, secrets_folder
-from kassa.settings.read import REQUIRED, Settings
+from kassa.settings.read import REQUIRED, SANDBOX_CASHBOX, Settings
 
-__all__ = ["REQUIRED", "SURFACES", "Settings", "SettingsError", "kept_secret", "secrets_folder"]
+__all__ = ["REQUIRED", "SANDBOX_CASHBOX", "SURFACES", "Settings", "SettingsError", "kept_secret", "secrets_folder"]

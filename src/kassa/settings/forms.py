@@ -163,7 +163,7 @@ def _no_blanks_around(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
-def _pasted(value: object) -> object:
+def pasted(value: object) -> object:
     """A key as its owner meant it: pages and shop modules show `&` as `&amp;`. Only whole entities: a key may hold `&lt` itself."""
     return _ENTITY.sub(lambda found: html.unescape(found[0]), value).strip() if isinstance(value, str) else value
 
@@ -240,7 +240,7 @@ EventPatterns = Annotated[Items, AfterValidator(_event_patterns)]
 EmailSender = Annotated[str, AfterValidator(_sender)]
 RetryPlan = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_seconds), AfterValidator(_plan)]
 PaymeId = Annotated[str, BeforeValidator(_no_blanks_around), AfterValidator(_payme_id)]
-PaymeKey = Annotated[str, BeforeValidator(_pasted), AfterValidator(_payme_key)]
+PaymeKey = Annotated[str, BeforeValidator(pasted), AfterValidator(_payme_key)]
 PaymeLogin = Annotated[str, BeforeValidator(_no_blanks_around), AfterValidator(_payme_login)]
 AccountField = Annotated[str, AfterValidator(_account_field)]
 BusyCode = Annotated[int, AfterValidator(_busy_code)]

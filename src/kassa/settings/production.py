@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from kassa.settings.forms import MIN_SECRET, secret_bytes
 from kassa.settings.kept import SettingsError, secrets_folder
@@ -41,8 +42,16 @@ def check_production(read: Settings, need: Iterable[str]) -> None:
         if name in need:
             _refuse_weak(name, secret)
             _refuse_development(name, secret, read.kassa_home)
+    if read.payme_api_url and urlsplit(read.payme_api_url).scheme != "https" and not _is_here(read.payme_api_url):
+        raise SettingsError(
+            "PAYME_API_URL is not https; production sends the key of a cashbox to another machine over nothing else"
+        )
     if read.payme_key:
         _refuse_development("PAYME_KEY", read.payme_key.encode(), read.kassa_home)
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in _THIS_MACHINE
 
 
 def _refuse_weak(name: str, secret: bytes) -> None:

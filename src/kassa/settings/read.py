@@ -181,6 +181,11 @@ class Settings(BaseSettings):
     )
     payme_lang: Literal["ru", "uz", "en"] | None = _named("PAYME_LANG", about="the language of Payme's page")
     payme_return_url: ReturnAddress | None = _named("PAYME_RETURN_URL", about="where Payme sends the buyer afterwards")
+    payme_subscribe: bool | None = _named(
+        "PAYME_SUBSCRIBE",
+        about="call Payme's Subscribe API: refunds from here, card tokens; on with the cashbox that development makes",
+    )
+    payme_api_url: WebAddress | None = _named("PAYME_API_URL", about="where the Subscribe API is, if not at Payme's own address")
     ambassador_grpc_host: Host | None = _named("AMBASSADOR_GRPC_HOST", about="unset: ambassadors are in Kassa's own catalogue")
     ambassador_grpc_port: Port = _named("AMBASSADOR_GRPC_PORT", default=50051)
     paytech_api_key: str | None = _named("PAYTECH_API_KEY", secret=True, about="accepted and unused: no licence is needed")
@@ -302,6 +307,7 @@ def _derived(read: Settings, *, development: bool) -> dict[str, Any]:
         "payme_is_test_mode": not read.production and read.payme_id is None
         if read.payme_is_test_mode is None
         else read.payme_is_test_mode,
+        "payme_subscribe": not read.production and read.payme_id is None if read.payme_subscribe is None else read.payme_subscribe,
     }
 
 

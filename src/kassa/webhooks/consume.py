@@ -112,12 +112,15 @@ class Desk:
 
     async def _deliver(self, merchant_id: str, batch: Sequence[_Asked]) -> None:
         until = asyncio.get_running_loop().time() + _PATIENCE_S
+        first = [each.event_id for each in batch if each.delivery_id is None]
+        later = [each.delivery_id for each in batch if each.delivery_id is not None]
+        attempts: list[asyncio.Task[None]] = []
         while True:
             try:
-                known = await known_events(self._ctx.db, merchant_id, [each.event_id for each in batch])
-                first = [each.event_id for each in batch if each.delivery_id is None and each.event_id in known]
-                later = [each.delivery_id for each in batch if each.delivery_id is not None and each.event_id in known]
-                attempts = await self._deliverer.take(self._ctx, merchant_id, first, later)
+                begun = await self._deliverer.take(self._ctx, merchant_id, first, later)
+                attempts += begun.attempts
+                strange = [each.event_id for each in batch if each.event_id not in begun.met]
+                unknown = set(strange) - (await known_events(self._ctx.db, merchant_id, strange) if strange else set())
             except KassaError as error:
                 # Each giving back counts against a message, so the database is waited for here first.
                 log.warning("messages of the broker: %s", error.code)
@@ -129,10 +132,10 @@ class Desk:
             else:
                 break
         for each in batch:
-            if each.event_id not in known:
+            if each.event_id in unknown:
                 log.warning("a message of the broker names an unknown event")
                 await each.incoming.refuse()
-        self._spawn(self._settle(merchant_id, [each.incoming for each in batch if each.event_id in known], attempts))
+        self._spawn(self._settle(merchant_id, [each.incoming for each in batch if each.event_id not in unknown], attempts))
 
     async def _settle(self, merchant_id: str, messages: Sequence[Incoming], attempts: Sequence[asyncio.Task[None]]) -> None:
         """Acknowledge when the outcomes are written, or soon."""

@@ -14,7 +14,6 @@ from kassa.events import feed
 from kassa.kit import once, statistics
 from kassa.kit.context import Context
 from kassa.webhooks.delivery import Deliverer
-from kassa.workers.deleted import look_at_carts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,6 @@ CLOCKWORK = (
     Tick("deliver", 5.0, webhooks.ensure_callbacks),
     Tick("deliver", 60.0, _tidy),
     Tick("relay", 3600.0, feed.shorten_feeds),
-    Tick("ambassadors", 300.0, look_at_carts),
     Tick("keys", 60.0, _sweep_keys),
     Tick("statistics", 2.0, _look_at_grown_tables),
 )

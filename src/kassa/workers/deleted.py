@@ -8,13 +8,17 @@ are looked at whenever the channel is followed anew, when more is heard than can
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections import OrderedDict
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kassa import catalog, checkout
+from kassa.kit import clock
 from kassa.kit.bell import Ear
 from kassa.kit.context import Context
 from kassa.kit.database import DatabaseAway
@@ -36,7 +40,10 @@ _MOST = 20_000
 """Ambassadors that wait to be withdrawn, and ids of events that are remembered."""
 _LONGEST_NAME = 255
 _AGAIN_S = 1.0
-_LOOK_AGAIN_S = 5.0
+_LOOK_EVERY = timedelta(minutes=5)
+_LOOK_AGAIN_S = 30.0
+"""A service that does not answer is spared: buyers ask it, too."""
+_CLOCK_S = 2.0
 _IDLE_S = 60.0
 
 
@@ -117,19 +124,14 @@ class Inbox:
         return False
 
 
-async def listen(ctx: Context, stop: asyncio.Event) -> None:
-    """Hear of deleted ambassadors until `stop` is set. Without Redis nobody tells. May run in any number of processes."""
+async def run(ctx: Context, stop: asyncio.Event) -> None:
+    """Listen and look until `stop` is set. Without Redis nobody tells, and the looks do it. May run in any number of processes."""
     redis: Redis | None = ctx.ports.get(Redis)
-    if redis is None:
-        await stop.wait()
-        return
     inbox = Inbox()
-    tasks = [
-        asyncio.create_task(redis.follow(CHANNEL, inbox.hear, listening=inbox.lost.ring), name=CHANNEL),
-        asyncio.create_task(_withdraw(ctx, inbox), name="withdrawing"),
-        asyncio.create_task(_look(ctx, inbox.lost), name="looking at carts"),
-        asyncio.create_task(_wait(stop), name="wish to stop"),
-    ]
+    works: list[Coroutine[Any, Any, None]] = [_wait(stop), _look(ctx, inbox.lost), _by_the_clock(ctx, inbox.lost)]
+    if redis is not None:
+        works += [redis.follow(CHANNEL, inbox.hear, listening=inbox.lost.ring), _withdraw(ctx, inbox)]
+    tasks = [asyncio.create_task(work, name=CHANNEL) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -137,13 +139,7 @@ async def listen(ctx: Context, stop: asyncio.Event) -> None:
             task.cancel()
         await asyncio.wait(tasks)
     for task in done:
-        task.result()  # none ends by itself: what ended one of them is told to whoever begins this anew
-
-
-async def look_at_carts(ctx: Context) -> int:
-    """Look once whether what lies in carts is still sold. Nothing is taken out while nobody can say that it is not."""
-    await _revalidate(ctx)
-    return 0
+        task.result()  # but for the wish to stop none ends by itself: whoever begins this anew is told why
 
 
 async def _wait(stop: asyncio.Event) -> None:
@@ -168,6 +164,18 @@ async def _withdraw(ctx: Context, inbox: Inbox) -> None:
             inbox.lost.ring()
 
 
+async def _by_the_clock(ctx: Context, lost: Ear) -> None:
+    """Have carts looked at now and every five minutes of the one clock, which tests can shift."""
+    looked_at: datetime | None = None
+    while True:
+        with contextlib.suppress(KassaError):
+            now = await clock.now(ctx.db)
+            if looked_at is None or now - looked_at >= _LOOK_EVERY:
+                looked_at = now
+                lost.ring()
+        await asyncio.sleep(_CLOCK_S)
+
+
 async def _look(ctx: Context, lost: Ear) -> None:
     while True:
         if await lost.wait(_IDLE_S) and not await _revalidate(ctx):
@@ -176,7 +184,7 @@ async def _look(ctx: Context, lost: Ear) -> None:
 
 
 async def _revalidate(ctx: Context) -> bool:
-    """Whether nothing is left to do: done, or there is no such channel."""
+    """Whether nothing is left to do: carts were looked at, or there is no such channel."""
     try:
         channel = await catalog.channel_of(ctx, _MERCHANT, AMBASSADORS)
     except DatabaseAway:
@@ -188,4 +196,6 @@ async def _revalidate(ctx: Context) -> bool:
     except KassaError as error:
         log.info("carts were not looked at: %s", error.code)
         return False
+    except Exception:
+        log.exception("carts could not be looked at")
     return True

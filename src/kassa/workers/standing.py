@@ -33,5 +33,5 @@ async def _deliver(ctx: Context, stop: asyncio.Event) -> None:
 STANDING = (
     Standing("relay", relay.run),
     Standing("deliver", _deliver),
-    Standing("ambassadors", deleted.listen),
+    Standing("ambassadors", deleted.run),
 )

@@ -86,6 +86,7 @@ class Cashbox:
     account_field: str = "order_id"
     path: str = PATH
     headers: Json = field(default_factory=dict)
+    doors: tuple[str, ...] = ()
     _client: list[httpx2.Client] = field(default_factory=list)
     _ahead: list[float] = field(default_factory=list)
 
@@ -315,13 +316,14 @@ def until(question: Callable[[], T], within: float = 10.0, hope: str = "") -> T:
 
 
 def rush(cashbox: Cashbox, calls: Iterable[Call | tuple[float, str, Json]]) -> list[httpx2.Response]:
-    """All these calls at the same time, answered in their order. A call with a number first is sent so many seconds later."""
+    """All these calls at the same time, by turns at each door, answered in their order. One with a number first waits so many seconds."""
 
     async def one(client: httpx2.AsyncClient, call: Call | tuple[float, str, Json], number: int) -> httpx2.Response:
         if len(call) == 3:
             await asyncio.sleep(call[0])
         method, params = call[-2:]
-        return await client.post(cashbox.path, content=json.dumps({"id": number, "method": method, "params": params}))
+        door = cashbox.doors[number % len(cashbox.doors)] if cashbox.doors else ""
+        return await client.post(door + cashbox.path, content=json.dumps({"id": number, "method": method, "params": params}))
 
     async def all_of_them() -> list[httpx2.Response]:
         limits = httpx2.Limits(max_connections=100, max_keepalive_connections=100)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,31 +11,6 @@ import pytest
 from .booking import PRICES, Booking, a_user
 from .paycom import UNKNOWN_ORDER, Cashbox, Purchase, a_tx, refused, result
 from .texts import AMOUNT, BUSY, CLOSED, FULFILLED, NO_ORDER, NO_TRANSACTION, NOT_NOW, PAID
-
-
-@contextmanager
-def shop_says(booking: Booking, purchase: Purchase, status: str, payment: str | None = None) -> Iterator[None]:
-    """While a shop has delivered or cancelled it: ambassadors know no such act, so the tables are told, and told back."""
-    sql = booking.server.sql
-    [row] = sql(
-        """
-        SELECT o.status AS order, c.status AS checkout, p.status AS payment FROM orders o JOIN checkouts c USING (merchant_id, checkout_id)
-          JOIN payments p ON p.payment_id = o.payment_id WHERE o.order_id = $1::text::uuid
-        """,
-        purchase.purchase_id,
-    )
-
-    def tell(order: str, checkout: str, paid: str) -> None:
-        sql("UPDATE orders SET status = $2 WHERE order_id = $1::text::uuid", purchase.purchase_id, order)
-        sql("UPDATE checkouts SET status = $2 WHERE order_id = $1::text::uuid", purchase.purchase_id, checkout)
-        sql("UPDATE payments SET status = $2 WHERE payment_id = $1::text::uuid", purchase.payment_id, paid)
-
-    tell(status, "undone" if payment else row["checkout"], payment or row["payment"])
-    try:
-        yield
-    finally:
-        tell(row["order"], row["checkout"], row["payment"])
-
 
 # CheckPerformTransaction
 
@@ -192,7 +167,7 @@ def test_other_members_of_the_account_are_kept_and_given_back(booking: Booking, 
     result(payme.check_perform(purchase, account=account))
     tx = payme.paid(purchase, account=account, time=time)
     [row] = [row for row in payme.statement(time, time) if row["id"] == tx]
-    assert row["account"] == account
+    assert row["account"] == json.loads(json.dumps(account), parse_float=Decimal)
 
 
 def test_a_number_too_big_for_a_float_does_not_poison_the_statement(booking: Booking, payme: Cashbox) -> None:
@@ -244,16 +219,6 @@ def test_a_cancelled_transaction_is_never_performed(booking: Booking, payme: Cas
     assert booking.books(purchase).truth == ("cancelled", "refunded", 2, 0, 0)
 
 
-def test_an_order_that_the_shop_cancelled_is_not_performed_and_the_transaction_stays(booking: Booking, payme: Cashbox) -> None:
-    purchase = booking.buy()
-    tx = payme.created(purchase)
-    seen = payme.seen(tx)
-    with shop_says(booking, purchase, "cancelled", "cancelled"):
-        refused(payme.perform(tx), NOT_NOW)
-        assert payme.seen(tx) == seen
-    payme.performed(tx)
-
-
 # CancelTransaction
 
 
@@ -299,14 +264,19 @@ def test_after_a_refund_the_order_stays_closed(booking: Booking, payme: Cashbox)
 
 @pytest.mark.parametrize("status", ["delivered", "shipped"])
 def test_what_was_delivered_is_not_refunded(booking: Booking, payme: Cashbox, status: str) -> None:
+    """Ambassadors' orders end at `paid`: the table is told what a shop would say (see `test_shop.py`), and told back."""
     purchase = booking.buy()
     tx = payme.paid(purchase)
     seen, books = payme.seen(tx), booking.books(purchase)
-    with shop_says(booking, purchase, status):
+    set_order = "UPDATE orders SET status = $2 WHERE order_id = $1::text::uuid"
+    booking.server.sql(set_order, purchase.purchase_id, status)
+    try:
         for _ in range(2):
             refused(payme.cancel(tx, 5), FULFILLED)
         assert payme.seen(tx) == seen
         refused(payme.create(purchase, a_tx()), PAID)
+    finally:
+        booking.server.sql(set_order, purchase.purchase_id, "paid")
     assert booking.books(purchase) == books
     payme.cancelled(tx, 5, -2)
 

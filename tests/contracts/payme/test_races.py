@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
 
 from .booking import Booking
+from .conftest import TOWN
 from .paycom import HALF_A_DAY, Call, Cashbox, a_tx, code_of, create, fiscal, parsed, result, rush
 from .texts import BUSY, NOT_NOW, PAID
 
+if TYPE_CHECKING:
+    from tests.conftest import StartKassa
+
 MANY = 15
+
+
+@pytest.fixture(scope="module")
+def payme(_town: Booking, start_kassa: StartKassa) -> Cashbox:
+    """Payme, which meets one of two processes by turns: what they agree on, the database holds."""
+    other = start_kassa(database=_town.server.dsn, **TOWN)
+    return _town.cashbox.with_(doors=(_town.server.url, other.url))
 
 
 def test_fifty_equal_creates_make_one_transaction(booking: Booking, payme: Cashbox) -> None:

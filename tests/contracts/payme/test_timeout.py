@@ -5,25 +5,14 @@ The clock of this Kassa stands where a test puts it, and it has no workers: what
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 import pytest
 
 from .booking import Booking
-from .conftest import Still
+from .conftest import DAY, Still
 from .paycom import HALF_A_DAY, Cashbox, Purchase, a_tx, refused, result, until
 from .texts import BUSY, CLOSED, NO_TRANSACTION, NOT_NOW
 
-DAY = 86_400_000
 HOUR = 3_600_000
-_mornings: Iterator[int] = itertools.count(1_800_000_000_000, 10 * DAY)
-
-
-@pytest.fixture
-def morning(still: Still) -> int:
-    """It is this moment; no other test uses the ten days that follow."""
-    return still.at(next(_mornings))
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ class Agency:
     always: Behaviour | None = None
     _next: deque[Behaviour] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _names: Iterator[int] = field(default_factory=lambda: itertools.count(10**6 + secrets.randbelow(10**15)))
+    _names: Iterator[int] = field(default_factory=lambda: itertools.count(10**6 + secrets.randbelow(10**11)))
     _server: grpc.Server | None = None
 
     @property

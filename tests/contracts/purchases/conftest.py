@@ -40,6 +40,18 @@ def shop(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], tow
         with rig.stopping([server]), open_shop(server, agency) as shop:
             server.start()
             yield shop
+            server.kill()  # nobody waits for the end of what nobody asked
+
+
+@pytest.fixture(scope="session")
+def market(database_server: rig.DatabaseServer, _homes: Callable[[str], Path]) -> Iterator[Shop]:
+    """A Kassa without Redis, whose ambassadors service may go away: leave it with its breaker closed."""
+    with open_agency() as agency:
+        server = rig.make_server(_homes("market"), database_server.fresh(), {**PAYME, **agency.settings})
+        with rig.stopping([server]), open_shop(server, agency) as market:
+            server.start()
+            yield market
+            server.kill()
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +61,7 @@ def house(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], ho
     with rig.stopping([server]), open_shop(server, clock=kassas_clock(server)) as house:
         server.start()
         yield house
+        server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -1,31 +1,18 @@
-"""The ambassadors service goes away and comes back by itself, and so does the database (sections 2 and 3). One shop, one story each."""
+"""The ambassadors service goes away and comes back by itself, and so does the database (sections 2 and 3)."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import httpx2
-import pytest
 from tests.contracts.orders.test_away import without_its_database
 
-from .ambassadors import fails, open_agency
-from .journeys import PAYME, Shop, eventually, good, open_shop, refusal, unavailable
-
-if TYPE_CHECKING:
-    from tests.conftest import StartKassa
+from .ambassadors import fails
+from .journeys import Shop, eventually, good, refusal, unavailable
 
 OPEN_S = 10
-
-
-@pytest.fixture(scope="module")
-def outpost(start_kassa: StartKassa) -> Iterator[Shop]:
-    with open_agency() as agency:
-        server = start_kassa(**PAYME, **agency.settings)
-        with open_shop(server, agency) as outpost:
-            yield outpost
 
 
 def timed(act: Callable[[], httpx2.Response]) -> float:
@@ -35,20 +22,20 @@ def timed(act: Callable[[], httpx2.Response]) -> float:
     return time.monotonic() - began
 
 
-def closed_again(outpost: Shop) -> None:
+def closed_again(market: Shop) -> None:
     """Wait until the breaker lets calls through."""
 
     def works() -> bool:
-        return outpost.buyer().put(outpost.agency.hire(1)[0]).status_code == 201
+        return market.buyer().put(market.agency.hire(1)[0]).status_code == 201
 
     assert eventually(works, within=30)
 
 
-def test_five_failures_in_a_row_open_the_breaker_and_it_closes_by_itself(outpost: Shop) -> None:
-    closed_again(outpost)
-    agency = outpost.agency
+def test_five_failures_in_a_row_open_the_breaker_and_it_closes_by_itself(market: Shop) -> None:
+    closed_again(market)
+    agency = market.agency
     [ambassador, bought, wanted] = agency.hire(100, 200, 300)
-    buyer, owner = outpost.buyer(), outpost.buyer()
+    buyer, owner = market.buyer(), market.buyer()
     buyer.add(ambassador)
     purchase = owner.buy(bought)
     with agency.misbehaving(fails()):
@@ -64,7 +51,7 @@ def test_five_failures_in_a_row_open_the_breaker_and_it_closes_by_itself(outpost
             assert statistics.median(waits) < 0.3
             assert good(owner.check_out(), 201) == purchase  # this version has its purchase
             assert buyer.drop(ambassador).status_code == 204
-            outpost.payme.pay(purchase)
+            market.payme.pay(purchase)
         assert calls == []
         assert owner.owns() == [bought]
         time.sleep(max(0.0, opened + OPEN_S + 0.5 - time.monotonic()))
@@ -82,39 +69,39 @@ def test_five_failures_in_a_row_open_the_breaker_and_it_closes_by_itself(outpost
     assert buyer.in_cart() == [wanted]
 
 
-def test_four_failures_and_a_success_leave_it_closed(outpost: Shop) -> None:
-    closed_again(outpost)
-    [ambassador] = outpost.agency.hire(100)
-    buyer = outpost.buyer()
+def test_four_failures_and_a_success_leave_it_closed(market: Shop) -> None:
+    closed_again(market)
+    [ambassador] = market.agency.hire(100)
+    buyer = market.buyer()
     for _ in range(2):
-        outpost.agency.will(*[fails()] * 4)
+        market.agency.will(*[fails()] * 4)
         for _ in range(4):
             unavailable(buyer.put(ambassador))
         assert buyer.put(ambassador).status_code in {200, 201}
 
 
-def test_a_service_that_hung_up_is_found_again(outpost: Shop) -> None:
-    closed_again(outpost)
-    [ambassador, other] = outpost.agency.hire(100, 200)
-    buyer = outpost.buyer()
+def test_a_service_that_hung_up_is_found_again(market: Shop) -> None:
+    closed_again(market)
+    [ambassador, other] = market.agency.hire(100, 200)
+    buyer = market.buyer()
     purchase = buyer.buy(ambassador)
-    outpost.agency.close()
+    market.agency.close()
     try:
         assert timed(lambda: buyer.put(other)) < 1
-        assert good(outpost.http.get("/ready")) == {"message": "ready"}
+        assert good(market.http.get("/ready")) == {"message": "ready"}
         assert good(buyer.check_out(), 201) == purchase
-        outpost.payme.pay(purchase)
+        market.payme.pay(purchase)
     finally:
-        outpost.agency.open()
-    closed_again(outpost)
+        market.agency.open()
+    closed_again(market)
     assert buyer.owns() == [ambassador]
     assert buyer.in_cart() == []
 
 
-def test_a_database_that_is_away_is_unavailable_until_it_is_back(outpost: Shop) -> None:
-    closed_again(outpost)
-    [ambassador, other] = outpost.agency.hire(100, 200)
-    buyer = outpost.buyer()
+def test_a_database_that_is_away_is_unavailable_until_it_is_back(market: Shop) -> None:
+    closed_again(market)
+    [ambassador, other] = market.agency.hire(100, 200)
+    buyer = market.buyer()
     buyer.add(ambassador)
     acts: list[Callable[[], httpx2.Response]] = [
         lambda: buyer.send("GET", "/cart"),
@@ -123,16 +110,16 @@ def test_a_database_that_is_away_is_unavailable_until_it_is_back(outpost: Shop) 
         buyer.check_out,
         lambda: buyer.send("GET", "/purchases"),
     ]
-    with without_its_database(outpost.server):
-        assert eventually(lambda: outpost.http.get("/ready").status_code == 503)
-        ready = outpost.http.get("/ready")
+    with without_its_database(market.server):
+        assert eventually(lambda: market.http.get("/ready").status_code == 503)
+        ready = market.http.get("/ready")
         assert ready.json() == {"message": "not ready", "code": "unavailable"}
         assert int(ready.headers["Retry-After"]) >= 1
-        assert good(outpost.http.get("/health"))["message"] == "ok"
+        assert good(market.http.get("/health"))["message"] == "ok"
         for act in acts:
             answer = act()
             refusal(answer, 503, "unavailable")
             assert int(answer.headers["Retry-After"]) >= 1
-    assert eventually(lambda: outpost.http.get("/ready").status_code == 200, within=15)
+    assert eventually(lambda: market.http.get("/ready").status_code == 200, within=15)
     assert buyer.in_cart() == [ambassador]
     assert good(buyer.check_out(), 201)["amount"] == 100

@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.contracts.orders.tokens import claims, jwt
 
-from .journeys import Buyer, Shop, bad_field, good, refusal
+from .journeys import Buyer, Shop, a_key, bad_field, good, refusal
 
 UNREADABLE = {
     "empty": b"",
@@ -154,6 +155,38 @@ def test_odd_addresses_and_headers_break_nothing(plain: Shop) -> None:
 def test_the_order_of_members_and_white_space_do_not_matter(plain: Shop) -> None:
     for body in (b' \n{"ambassador_id"\t:\r\n1 } ', json.dumps({"z": [{}], "ambassador_id": 1, "a": None}).encode()):
         good(plain.buyer().send("POST", "/cart/items", content=body), 201)
+
+
+ODD_MEMBERS = {
+    "half a character": r'"\ud800"',
+    "a NUL": r'"\u0000"',
+    "5000 digits": "9" * 5000,
+    "over the greatest float": "1e999",
+    "deep": "[" * 500 + "]" * 500,
+    "very deep": "[" * 20_000 + "]" * 20_000,
+    "an odd name": r'1, "\ud800\u0000": 1',
+    "the same name twice": '1, "x": 2',
+}
+
+
+@pytest.mark.parametrize("key", [None, "with-a-key-"])
+@pytest.mark.parametrize("written", ODD_MEMBERS.values(), ids=ODD_MEMBERS.keys())
+def test_an_odd_unknown_member_is_ignored_or_refused(plain: Shop, written: str, key: str | None) -> None:
+    """With an idempotency key the whole body is compared, unknown members too."""
+    headers = {"Idempotency-Key": a_key()} if key else {}
+    body = f'{{"ambassador_id": 1, "x": {written}}}'.encode()
+    answer = plain.buyer().send("POST", "/cart/items", content=body, headers=headers)
+    assert answer.status_code in {201, 422}, answer.text
+    quiet(answer)
+
+
+@pytest.mark.parametrize("user", ["a\x00b", "\x00", "\ud800", "\u202e", " ", "💳" * 255, "a\nb"])
+def test_an_odd_user_is_a_user_or_nobody(plain: Shop, user: str) -> None:
+    token = jwt(claims(id=user), plain.server.secret)
+    buyer = Buyer(user, token, plain.http)
+    for answer in (buyer.send("GET", "/cart"), buyer.put(1), buyer.check_out(), buyer.send("GET", "/purchases")):
+        assert answer.status_code in {200, 201, 401}, answer.text
+        quiet(answer)
 
 
 def test_after_all_that_the_house_is_well(plain: Shop, shop: Shop) -> None:

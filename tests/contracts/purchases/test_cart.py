@@ -101,6 +101,9 @@ def test_a_line_is_removed_by_body_or_by_address(shop: Shop, buyer: Buyer) -> No
     refusal(buyer.drop(one), 404, "not_in_cart")
     refusal(buyer.send("DELETE", f"/cart/items?ambassador_id={two}"), 404, "not_in_cart")
     assert buyer.in_cart() == [three]
+    nothing_in_pieces: list[bytes] = []
+    answer = buyer.send("DELETE", f"/cart/items?ambassador_id={three}", content=iter(nothing_in_pieces))
+    assert answer.status_code == 204
 
 
 def test_the_address_counts_only_without_a_body(shop: Shop, buyer: Buyer) -> None:

@@ -12,7 +12,7 @@ import redis
 from tests import services
 
 from .ambassadors import fails
-from .journeys import Buyer, Shop, a_key, eventually, good, refusal
+from .journeys import Buyer, Shop, a_key, eventually, fill, good, refusal
 
 CHANNEL = "ambassador.deleted"
 AT_ONCE_S = 1.0
@@ -243,29 +243,47 @@ def test_a_failed_call_removes_nobody(shop: Shop, town_redis: services.OwnRedis)
     assert good(buyer.check_out(), 201) == purchase
 
 
-def test_a_restart_makes_up_for_what_was_lost(shop: Shop) -> None:
-    leaves, stays = shop.agency.hire(100, 20)
-    buyer = shop.buyer()
-    purchase = buyer.buy(leaves, stays)
+def test_a_restart_makes_up_for_what_was_lost_and_forgets_nothing(shop: Shop, publish: Publish) -> None:
+    leaves, stays, heard_of, last = shop.agency.hire(100, 20, 3, 1)
+    buyer, other, witness = shop.buyer(), shop.buyer(), shop.buyer()
+    event, key = dumped(event_id=a_key(), ambassador_id=heard_of), {"Idempotency-Key": a_key()}
+    other.add(heard_of)
+    publish(event)
+    assert eventually(lambda: gone(other), within=AT_ONCE_S)
+    other.add(heard_of)
+    witness.add(last)
+    buyer.add(leaves, stays)
+    first = buyer.check_out(headers=key)
+    hired = shop.agency.hire(*[1] * 1002)  # more than one batch
+    for start in range(0, len(hired), 99):
+        assert {answer.status_code for answer in fill(shop.buyer(), hired[start : start + 99])} == {201}
+
     shop.server.kill()
     shop.agency.fire(leaves)
-    shop.server.start()
-    assert eventually(lambda: buyer.in_cart() == [stays] and buyer.cart()["invalid_ids"] == [], within=RECONNECTS_WITHIN_S)
-    assert eventually(lambda: shop.is_over(purchase), within=1)
-
-
-def test_many_carts_are_looked_at_in_batches_of_a_thousand(shop: Shop) -> None:
-    hired = shop.agency.hire(*[1] * 6)
-    for one in hired:
-        shop.buyer().add(one)
-    shop.server.kill()
     with shop.agency.watched() as calls:
         shop.server.start()
-        eventually(lambda: False, within=2)
-    assert calls, "no sweep after the connection"
+        assert eventually(lambda: buyer.in_cart() == [stays] and buyer.cart()["invalid_ids"] == [], within=RECONNECTS_WITHIN_S)
+        assert eventually(lambda: shop.is_over(good(first, 201)), within=1)
+        settled(shop, publish)
     assert all(len(call.ids) <= 1000 for call in calls)
-    asked = [one for call in calls for one in call.ids]
-    assert set(hired) <= set(asked)
+    assert {leaves, stays, heard_of, *hired} <= {one for call in calls for one in call.ids}
+
+    again = buyer.check_out(headers=key)
+    assert (again.status_code, again.content, again.headers["Idempotent-Replayed"]) == (201, first.content, "true")
+    assert good(buyer.check_out(), 201)["amount"] == 20
+    publish(event)
+    publish(str(last))
+    assert eventually(lambda: gone(witness), within=AT_ONCE_S)
+    assert other.in_cart() == [heard_of]  # the same event, skipped
+
+
+def test_a_hundred_at_once_are_all_heard(shop: Shop, publish: Publish) -> None:
+    hired = shop.agency.hire(*[1] * 100)
+    buyer = shop.buyer()
+    fill(buyer, hired)
+    for one in hired:
+        publish(str(one))
+    assert eventually(lambda: gone(buyer), within=3)
 
 
 def test_in_our_own_catalog_it_is_retired(house: Shop, house_redis: services.OwnRedis) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from .journeys import UUID7, Json, Shop, a_transaction
 
@@ -19,13 +16,13 @@ CART = 'curl -s localhost:8000/cart -H "$T"'
 CHECKOUT = 'curl -s -X POST localhost:8000/checkout -H "$T"'
 PURCHASES = 'curl -s localhost:8000/purchases -H "$T"'
 TOKEN = 'T="Authorization: Bearer $(kassa token --user 42)"'
-PAYME = "Authorization: Basic UGF5Y29tOkQzbW9LYXNzYUtleTAwMDAwMDAwMDAwMDAwMDAwMDAwMDAzNg=="
+PAYME = "Basic UGF5Y29tOkQzbW9LYXNzYUtleTAwMDAwMDAwMDAwMDAwMDAwMDAwMDAzNg=="
 
 
-def typed(shop: Shop, *lines: str) -> list[Json]:
+def typed(shop: Shop, *lines: str, token: str = TOKEN) -> list[Json]:
     """What these lines answer, typed into a shell one after the other."""
     port = shop.server.url.rpartition(":")[2]
-    script = "\n".join([TOKEN, *(f"{line}; echo" for line in lines)]).replace("localhost:8000", f"127.0.0.1:{port}")
+    script = "\n".join([token, *(f"{line}; echo" for line in lines)]).replace("localhost:8000", f"127.0.0.1:{port}")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = {**shop.server.environment, "PATH": path, "no_proxy": "*"}
     done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -67,13 +64,7 @@ def test_from_an_empty_cart_to_two_purchases(house: Shop) -> None:
         "state": 2,
         "reason": None,
     }
-    history, cart = typed(house, PURCHASES, CART)
+    history, cart = typed(house, PURCHASES, CART, token=f'T="Authorization: Bearer {house.server.token(42)}"')
     assert [(row["ambassador_id"], row["price_paid"]) for row in history["purchases"]] == [(4, 2500000), (1, 5000000)]
     assert history["total"] == 2
     assert (cart["items"], cart["total"], cart["invalid_ids"]) == ([], 0, [])
-
-
-@pytest.mark.parametrize("text", [ADD % 1, CART])
-def test_answers_are_on_one_line(house: Shop, text: str) -> None:
-    [answer] = typed(house, text)
-    assert re.fullmatch(r"[0-9a-f-]{36}", answer["id"])

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,11 @@ FOR_REAL = {
     "JWT_SECRET": secrets.token_urlsafe(48),
     "APP_HOST": "127.0.0.1",
 }
+LONG_SECRET = "another-secret-that-only-tests-know-" * 3
 ODD = {
+    "JWT_ALGORITHM": "HS512",
+    "JWT_SECRET": LONG_SECRET,
+    "RATE_LIMIT": "20/second",
     "PAYME_LOGIN": "Merchant",
     "PAYME_ACCOUNT_FIELD": "purchase_id",
     "PAYME_BUSY_ORDER_CODE": "-31008",
@@ -60,31 +66,38 @@ def run(home: Path, *command: str, **settings: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ({"PAYME_ID": PAYME_ID}, "PAYME_KEY"),
-        ({"PAYME_KEY": PAYME_KEY}, "PAYME_ID"),
-        ({"PAYME_ID": PAYME_ID, "PAYME_KEY": ""}, "PAYME_KEY"),
-        ({"PAYME_ID": "", "PAYME_KEY": PAYME_KEY}, "PAYME_ID"),
-        ({**BOTH, "PAYME_BUSY_ORDER_CODE": "-31050"}, "PAYME_BUSY_ORDER_CODE"),
-        ({**BOTH, "PAYME_LANG": "fr"}, "PAYME_LANG"),
-        ({**BOTH, "PAYME_ACCOUNT_FIELD": "a;b=c"}, "PAYME_ACCOUNT_FIELD"),
-        ({**BOTH, "EMAIL_BACKEND": "pigeon"}, "EMAIL_BACKEND"),
-    ],
-)
-def test_half_or_bad_settings_stop_the_start_with_one_line(
-    tmp_path: Path, kassa_dsn: str, settings: dict[str, str], named: str
-) -> None:
-    stopped(run(tmp_path, "dev", DATABASE_URL=kassa_dsn, PRODUCTION="false", **settings), named)
+BAD = {
+    "an id alone": ({"PAYME_ID": PAYME_ID}, "PAYME_KEY"),
+    "a key alone": ({"PAYME_KEY": PAYME_KEY}, "PAYME_ID"),
+    "an empty key": ({"PAYME_ID": PAYME_ID, "PAYME_KEY": ""}, "PAYME_KEY"),
+    "an empty id": ({"PAYME_ID": "", "PAYME_KEY": PAYME_KEY}, "PAYME_ID"),
+    "neither, for real": (FOR_REAL, "PAYME_"),
+    "a code that Payme does not take": ({**BOTH, "PAYME_BUSY_ORDER_CODE": "-31050"}, "PAYME_BUSY_ORDER_CODE"),
+    "a language that Payme does not speak": ({**BOTH, "PAYME_LANG": "fr"}, "PAYME_LANG"),
+    "a field that would break links": ({**BOTH, "PAYME_ACCOUNT_FIELD": "a;b=c"}, "PAYME_ACCOUNT_FIELD"),
+}
+Ended = subprocess.CompletedProcess[str]
 
 
-@pytest.mark.parametrize("given", [{}, {"PAYME_ID": PAYME_ID}])
-def test_for_real_nothing_starts_without_a_cashbox(tmp_path: Path, kassa_dsn: str, given: dict[str, str]) -> None:
-    stopped(run(tmp_path, "serve", DATABASE_URL=kassa_dsn, **FOR_REAL, **given), "PAYME_")
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory, kassa_dsn: str) -> dict[str, Ended]:
+    """How each start with bad settings ended; they are made side by side."""
+
+    def begin(case: str) -> Ended:
+        settings, _ = BAD[case]
+        command = "serve" if "PRODUCTION" in settings else "dev"
+        return run(tmp_path_factory.mktemp("bad"), command, **{"DATABASE_URL": kassa_dsn, "PRODUCTION": "false", **settings})
+
+    with ThreadPoolExecutor(3) as hands:
+        return dict(zip(BAD, hands.map(begin, BAD), strict=True))
 
 
-def stopped(ended: subprocess.CompletedProcess[str], named: str) -> None:
+@pytest.mark.parametrize("case", BAD)
+def test_half_or_bad_settings_stop_the_start_with_one_line(ends: dict[str, Ended], case: str) -> None:
+    stopped(ends[case], BAD[case][1])
+
+
+def stopped(ended: Ended, named: str) -> None:
     said = ended.stdout + ended.stderr
     assert ended.returncode != 0, said
     assert len([line for line in said.splitlines() if named in line]) == 1, said
@@ -98,7 +111,7 @@ def odd(start_kassa: StartKassa) -> Iterator[Shop]:
     """A Kassa in which nearly everything is set to something else than the default."""
     server = start_kassa(**BOTH, **ODD)
     with open_shop(server, login="Merchant", account="purchase_id", clock=kassas_clock(server)) as odd:
-        yield odd
+        yield replace(odd, sign=lambda user: jwt(claims(id=user), LONG_SECRET, {"alg": "HS512", "typ": "JWT"}, "sha512"))
 
 
 def test_the_link_says_language_return_address_and_field(odd: Shop) -> None:
@@ -145,18 +158,15 @@ def test_in_development_the_sandbox_cashbox_is_payable_by_a_click(plain: Shop) -
     assert plain.http.get(f"/sandbox/payme/{purchase['purchase_id']}").status_code == 200
 
 
-def test_another_algorithm_is_taken_exactly(start_kassa: StartKassa) -> None:
-    long_secret = "another-secret-that-only-tests-know-" * 3
-    server = start_kassa(JWT_ALGORITHM="HS512", JWT_SECRET=long_secret, RATE_LIMIT="20/second")
-    with open_shop(server) as shop:
-        right = jwt(claims(), long_secret, {"alg": "HS512", "typ": "JWT"}, "sha512")
-        good(Buyer(4711, right, shop.http).send("GET", "/cart"))
-        wrong = Buyer(4711, jwt(claims(), long_secret), shop.http).send("GET", "/cart")
-        refusal(wrong, 401, "unauthorized")
-        hasty_callers_are_told_when_to_come_back(shop, Buyer(4711, right, shop.http))
+def test_another_algorithm_is_taken_exactly(odd: Shop) -> None:
+    for said in (claims(), claims(id="somebody")):
+        wrong = Buyer(4711, jwt(said, odd.server.secret), odd.http)
+        refusal(wrong.send("GET", "/cart"), 401, "unauthorized")
+    good(odd.buyer().send("GET", "/cart"))
 
 
-def hasty_callers_are_told_when_to_come_back(shop: Shop, buyer: Buyer) -> None:
+def test_hasty_callers_are_told_when_to_come_back(odd: Shop) -> None:
+    buyer = odd.buyer()
     answers = [buyer.send("GET", "/cart") for _ in range(80)]
     counted = Counter(answer.status_code for answer in answers)
     assert set(counted) == {200, 429}
@@ -164,5 +174,6 @@ def hasty_callers_are_told_when_to_come_back(shop: Shop, buyer: Buyer) -> None:
         if answer.status_code == 429:
             refusal(answer, 429, "rate_limited")
             assert int(answer.headers["Retry-After"]) >= 1
-    assert all(shop.http.get("/health").status_code == 200 for _ in range(40))
-    assert all(shop.http.post("/payme/webhook", content=b"").status_code == 200 for _ in range(40))
+    assert good(odd.buyer().send("GET", "/cart"))["items"] == []  # the limit is each caller's own
+    assert all(odd.http.get("/health").status_code == 200 for _ in range(40))
+    assert all(odd.http.post("/payme/webhook", content=b"").status_code == 200 for _ in range(40))

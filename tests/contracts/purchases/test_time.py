@@ -1,20 +1,11 @@
-"""What a day changes: deadlines of links and of Payme's transactions, and the sweep (sections 5, 6 and 8; ruling 13).
+"""What a day changes: deadlines of links and of Payme's transactions (sections 5 and 6; ruling 13).
 
 Time is the database's clock plus an offset, and here it is moved. Each buyer's story goes on while the others' clock runs, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-import pytest
-
-from .ambassadors import open_agency
-from .journeys import CLOSED, IMPOSSIBLE, PAYME, Buyer, Json, Shop, eventually, good, kassas_clock, open_shop, refusal
-
-if TYPE_CHECKING:
-    from tests.conftest import StartKassa
+from .journeys import CLOSED, IMPOSSIBLE, Buyer, Json, Shop, eventually, good
 
 MINUTE, HOUR = 60, 3600
 SWEEP_S = 10.0
@@ -112,36 +103,3 @@ def test_money_can_be_given_back_long_after(house: Shop) -> None:
     assert buyer.owns() == [1]
     assert house.payme.cancel(transaction, 5) == -2
     assert buyer.owns() == []
-
-
-@pytest.fixture
-def village(start_kassa: StartKassa) -> Iterator[Shop]:
-    """A Kassa that nobody tells of deletions: it has no Redis."""
-    with open_agency() as agency:
-        server = start_kassa(**PAYME, **agency.settings)
-        with open_shop(server, agency, clock=kassas_clock(server)) as village:
-            yield village
-
-
-def test_every_five_minutes_all_carts_are_looked_at(village: Shop) -> None:
-    leaves, held_one, stays = village.agency.hire(100, 50, 20)
-    buyer, holder, owner, other = (village.buyer() for _ in range(4))
-    village.payme.pay(owner.buy(leaves))
-    held = holder.buy(held_one)
-    transaction = village.payme.create(held)
-    unpaid = buyer.buy(leaves, stays)
-    other.add(leaves)
-    village.agency.fire(leaves, held_one)
-    village.later(5 * MINUTE + 1)
-
-    def swept() -> bool:
-        cart = buyer.cart()
-        return (buyer.in_cart(), cart["invalid_ids"]) == ([stays], []) and other.cart()["invalid_ids"] == []
-
-    assert eventually(swept, within=SWEEP_S)
-    assert eventually(lambda: village.is_over(unpaid), within=1)
-    refusal(other.check_out(), 400, "cart_empty")
-    assert village.status(held) == "pending"
-    village.payme.perform(transaction)
-    assert (owner.owns(), holder.owns()) == ([leaves], [held_one])
-    assert good(buyer.check_out(), 201)["amount"] == 20

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from tests.services import OwnRedis
 
 from kassa import catalog, checkout
 from kassa.catalog import Channel, Sources
+from kassa.kit import clock
 from kassa.kit.context import Context
-from kassa.kit.database import DatabaseAway
+from kassa.kit.database import Database, DatabaseAway
 from kassa.kit.redis import Redis
 from kassa.workers import deleted
 
@@ -57,6 +59,7 @@ def conductor(monkeypatch: pytest.MonkeyPatch) -> Conductor:
     monkeypatch.setattr(checkout, "revalidate", found.revalidate)
     monkeypatch.setattr(deleted, "_AGAIN_S", 0.05)
     monkeypatch.setattr(deleted, "_LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(deleted, "_CLOCK_S", 0.05)
     return found
 
 
@@ -77,7 +80,7 @@ async def town(ctx: Context, own_redis: OwnRedis) -> AsyncIterator[Context]:
 async def listening(town: Context, conductor: Conductor) -> AsyncIterator[None]:
     """Inside the block a subscriber listens; at its end it stops within a second."""
     stop = asyncio.Event()
-    task = asyncio.create_task(deleted.listen(town, stop))
+    task = asyncio.create_task(deleted.run(town, stop))
     try:
         await until(lambda: conductor.looks > 0)
         yield
@@ -147,10 +150,11 @@ async def test_what_nobody_foresaw_is_left_to_the_look_at_all_carts(
 
 async def test_all_carts_are_looked_at_after_every_connection(town: Context, conductor: Conductor, own_redis: OwnRedis) -> None:
     async with listening(town, conductor):
-        assert conductor.looks == 1
+        await some_turns()
+        before = conductor.looks
         own_redis.kill()
         own_redis.start()
-        await until(lambda: conductor.looks == 2)
+        await until(lambda: conductor.looks > before)
         await until_told(town, conductor)
 
 
@@ -165,30 +169,54 @@ async def until_told(town: Context, conductor: Conductor) -> None:
 async def test_a_look_that_failed_is_made_again(town: Context, conductor: Conductor) -> None:
     conductor.failures = [catalog.ProductsUnavailable(), DatabaseAway()]
     async with listening(town, conductor):
-        await until(lambda: conductor.looks == 3)
-        await asyncio.sleep(0.2)
-    assert conductor.looks == 3
+        await until(lambda: conductor.looks >= 3)
+        await some_turns()
+        looks = conductor.looks
+        await some_turns()
+        assert conductor.looks == looks
 
 
-async def test_a_look_by_the_clock_asks_once_and_takes_no_for_an_answer(town: Context, conductor: Conductor) -> None:
-    conductor.failures = [catalog.ProductsUnavailable()]
-    assert [await deleted.look_at_carts(town), await deleted.look_at_carts(town)] == [0, 0]
-    assert conductor.looks == 2
+async def test_a_look_that_nobody_foresaw_the_end_of_does_not_end_the_others(town: Context, conductor: Conductor) -> None:
+    conductor.failures = [RuntimeError("nobody foresaw this")]
+    async with listening(town, conductor):
+        await say(town, 3)
+        await until(lambda: conductor.withdrawn == ["3"])
+
+
+async def test_every_five_minutes_of_the_one_clock_carts_are_looked_at_also_without_redis(
+    town: Context, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def told(_db: Database) -> datetime:
+        return now
+
+    monkeypatch.setattr(clock, "now", told)
+    alone = replace(town, ports={kind: each for kind, each in town.ports.items() if kind is not Redis})
+    async with listening(alone, conductor):
+        await some_turns()
+        assert conductor.looks == 1
+        now += timedelta(minutes=5) - timedelta(microseconds=1)
+        await some_turns()
+        assert conductor.looks == 1
+        now += timedelta(microseconds=1)
+        await until(lambda: conductor.looks == 2)
+        await some_turns()
+        assert conductor.looks == 2
+
+
+async def some_turns() -> None:
+    """Time in which the clock is looked at more than once."""
+    await asyncio.sleep(0.3)
 
 
 async def test_where_there_is_no_channel_nothing_is_looked_at(
     town: Context, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deleted, "AMBASSADORS", "nobody-set-this-up")
-    assert await deleted.look_at_carts(town) == 0
-    assert conductor.looks == 0
-
-
-async def test_without_redis_it_waits_for_its_end(ctx: Context, conductor: Conductor) -> None:
     stop = asyncio.Event()
-    task = asyncio.create_task(deleted.listen(ctx, stop))
-    await asyncio.sleep(0.05)
-    assert not task.done()
+    task = asyncio.create_task(deleted.run(town, stop))
+    await until_told(town, conductor)
     stop.set()
     await asyncio.wait_for(task, 1)
     assert conductor.looks == 0

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from kassa.api.app import Dialects
+from kassa.api import ApiOptions, TokenRules, create_app
+from kassa.api.dialect import Dialects
 from kassa.api.errors import CallerGone, InternalError, RateLimited, UnknownPath, WrongVerb
 from kassa.api.frame import Frame
 from kassa.api.limits import Proxies
@@ -23,10 +24,13 @@ from kassa.api.options import PaymeOptions
 from kassa.api.payme import Door, Rpc
 from kassa.api.payme.words import CATALOGUE
 from kassa.collect.payme import Cashbox, PaymeRefusal
+from kassa.kit import jsontext
+from kassa.kit.context import Context
 from kassa.kit.database import CommitUnknown, DatabaseAway
 from kassa.kit.errors import Conflict, KassaError
+from kassa.payments.payme.model import PaymeRules
 
-from .asking import Heard, ask, scope_of
+from .asking import KEYS, SECRET, Heard, NoDatabase, ask, scope_of, yes
 
 KEY = "D3moKassaKey000000000000000000000036"
 ORDER = "019b76da-a800-7c3e-9f51-2d8e6a4b7c10"
@@ -534,19 +538,18 @@ async def test_the_value_of_the_account_is_judged_by_the_verb(value: Any) -> Non
     assert till.calls == [("check_perform", "1", 1, {"order_id": value})]
 
 
-async def test_other_members_of_the_account_are_kept_and_must_be_storable() -> None:
+@pytest.mark.parametrize(
+    "written", ['"\\ud800"', '"\\u0000"', "1" * 4000, "1.50", "-0.0", "1e400", '{"deep":[1.5,null,true]}', '"+998 90 \\u0414"']
+)
+@pytest.mark.parametrize("name", ["account", "fiscal_data"])
+async def test_what_is_kept_as_it_came_can_be_written_as_it_came(name: str, written: str) -> None:
     till = Till()
-    account = {"phone": "+998", "n": 10**30, "deep": {"list": [1.5, None, True]}}
-    assert "result" in await say(till, call("CheckPerformTransaction", amount=1, account=account))
-    assert till.calls == [("check_perform", "1", 1, account)]
-    said = await say(till, call("CheckPerformTransaction", amount=1, account={"other": ["\ud800"]}))
-    assert code_of(said) == (-32600, "account", 7)
-
-
-async def test_the_name_of_the_account_is_the_cashboxs() -> None:
-    till = Till(boxes={"1": box(account_field="purchase_id")})
-    assert "result" in await say(till, call("CheckPerformTransaction", amount=1, account={"purchase_id": "\ud800"}))
-    assert code_of(await say(till, call("CheckPerformTransaction", amount=1, account={"order_id": "\ud800"})))[1] == "account"
+    method = "SetFiscalData" if name == "fiscal_data" else "CheckPerformTransaction"
+    body = '{"id":7,"method":"METHOD","params":{"id":"a","type":"CANCEL","amount":1,"NAME":{"other":WRITTEN}}}'
+    for place, text in (("METHOD", method), ("NAME", name), ("WRITTEN", written)):
+        body = body.replace(place, text)
+    assert "result" in await say(till, body.encode())
+    assert jsontext.write(till.calls[0][-1]["other"]) == written.replace("1e400", "1E+400")
 
 
 @pytest.mark.parametrize(("value", "passed"), [(0, 0), (10**13 - 1, 10**13 - 1), (10**13, 10**13), (10**40, 10**13)])
@@ -688,3 +691,48 @@ async def test_no_line_holds_a_key_or_what_a_stranger_wrote(caplog: pytest.LogCa
     said = repr([record.__dict__ for record in caplog.records])
     for secret in (KEY, GOOD, mine, base64.b64encode(mine.encode()).decode()):
         assert secret not in said
+
+
+# In its place, before everything that other surfaces share
+
+
+def the_app(**options: Any) -> Any:
+    """The whole application, of a house with a cashbox and without a database."""
+    given = Context(db=NoDatabase(), keys=KEYS, ports={PaymeRules: PaymeRules(house=box())})  # type: ignore[arg-type]
+    return create_app(given, ApiOptions(surfaces=frozenset(), tokens=TokenRules(SECRET), schema_is_current=yes, **options))
+
+
+async def test_it_is_open_whatever_surfaces_are_served() -> None:
+    app = the_app()
+    assert code_of(await say(door=app)) == (-32400, None, 7)
+    assert code_of(await say(door=app, body=call("Nothing"))) == (-32601, "Nothing", 7)
+    assert code_of(await say(door=app, headers={})) == (-32504, None, 7)
+    assert (await ask(app, "POST", "/api/v1/payments/webhook")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/payme", "/payme/", "/payme/webhooks", "/payme/webhook.json", "/payme/Webhook"])
+@pytest.mark.parametrize("verb", ["GET", "POST", "OPTIONS"])
+async def test_beside_it_there_is_nobodys_cashbox(verb: str, path: str) -> None:
+    assert code_of(await say(door=the_app(), verb=verb, path=path)) == (-32504, None, None)
+
+
+async def test_no_rate_and_no_browser_rule_answers_in_its_place() -> None:
+    app = the_app(rate_limit="1/day", cors_origins=("https://shop.example.com",))
+    for _ in range(3):
+        assert code_of(await say(door=app, body=b"")) == (-32700, None, None)
+    asked = {"Origin": "https://other.example.com", "Access-Control-Request-Method": "POST"}
+    assert code_of(await say(door=app, verb="OPTIONS", headers=asked)) == (-32300, None, None)
+
+
+async def test_every_answer_has_what_all_answers_have() -> None:
+    heard = await ask(the_app(), "POST", PATH, {"X-Request-Id": "order-form/7731"}, b"")
+    assert judged(heard)
+    assert (heard.header("x-request-id"), heard.header("cache-control")) == ("order-form/7731", "no-store")
+
+
+async def test_the_log_of_requests_has_the_route_and_no_merchants_name(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "kassa.access")
+    await say(door=the_app(), path=PATH + "/some-merchant")
+    await say(door=the_app(), path=PATH + "/")
+    routes = [record.__dict__["route"] for record in caplog.records if record.name == "kassa.access"]
+    assert routes == [PATH + "/{merchant_id}", PATH]

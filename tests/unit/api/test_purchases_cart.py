@@ -183,6 +183,7 @@ async def test_taking_out_works_while_the_source_is_away_and_for_what_it_no_long
     source.away = True
     gone = await ann.remove(1)
     assert (gone.status, gone.body) == (204, b"")
+    assert {gone.header(name) for name in ("content-type", "content-length")} == {None}
     assert (await ann.ask("DELETE", "/cart/items?ambassador_id=3&x=1")).status == 204
     assert (await ann.ask("DELETE", "/cart/items?ambassador_id=2", b'{"ambassador_id": 9}')).json["code"] == "not_in_cart"
     source.away, source.unknown = False, {"2"}

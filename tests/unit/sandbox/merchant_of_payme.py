@@ -70,7 +70,8 @@ class Merchant:
         try:
             if request.method != "POST":
                 raise Refusal(-32300)
-            if not self.knows(request.headers.get("Authorization", "")):
+            stranger = request.match_info.get("merchant", "1") != "1"
+            if stranger or not self.knows(request.headers.get("Authorization", "")):
                 with contextlib.suppress(Refusal):
                     number = self.number(self.parse(raw))
                 raise Refusal(-32504)
@@ -189,7 +190,7 @@ class Merchant:
         order_id = self.payable(params)
         if self.now() > when + TIMEOUT_MS:
             raise Refusal(-31008)
-        await self.before_insert()
+        await self.before_insert(payme_id)
         if self.incumbent(order_id) is not None:
             raise Refusal(self.busy, self.field)
         for one in self.attempts.values():
@@ -199,7 +200,7 @@ class Merchant:
         self.attempts[payme_id] = made
         return self.shown(made, "create_time", "transaction", "state")
 
-    async def before_insert(self) -> None: ...
+    async def before_insert(self, payme_id: str) -> None: ...
 
     def same_create(self, known: Attempt, params: dict[str, Any], amount: int) -> Any:
         if self.expired(known):
@@ -267,7 +268,7 @@ class Merchant:
 async def served(merchant: Merchant) -> AsyncIterator[Merchant]:
     """The merchant behind a port, with and without a slash at the end of its address."""
     app = web.Application(client_max_size=4 * 1024 * 1024)
-    for path in ("/payme/webhook", "/payme/webhook/"):
+    for path in ("/payme/webhook", "/payme/webhook/", "/payme/webhook/{merchant}", "/payme/webhook/{merchant}/"):
         app.router.add_route("*", path, merchant.answer)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -365,8 +366,15 @@ class LooksThenInserts(Merchant):
 
 
 class RefusesItsOwnWinner(Merchant):
-    async def before_insert(self) -> None:
+    async def before_insert(self, payme_id: str) -> None:
         await asyncio.sleep(0.05)
+
+
+class BreaksOnADuplicate(Merchant):
+    async def before_insert(self, payme_id: str) -> None:
+        await asyncio.sleep(0.05)
+        if payme_id in self.attempts:
+            raise Refusal(-32400)
 
 
 class ListsThePaidOnly(Merchant):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.sandbox import merchant_of_payme as merchants
-from tests.unit.sandbox.merchant_of_payme import Merchant, served
+from tests.unit.sandbox.merchant_of_payme import KEY, Merchant, served
 
 from kassa.sandbox.payme import Endpoint, Order, Outcome, Rehearsal, Wish, rehearse
 from kassa.sandbox.payme.robot import write_script
@@ -52,13 +52,13 @@ async def test_the_clock_of_the_merchant_may_be_another() -> None:
 
 
 async def test_a_script_names_each_step_once_and_stands_on_earlier_steps() -> None:
-    script = write_script(Endpoint("http://localhost", "key"), Wish(orders=(Order("a", 1),)))
+    script = write_script(Endpoint("http://localhost/payme/webhook", "key"), Wish(orders=(Order("a", 1),)))
     known: set[str] = set()
     for step in script.steps:
         assert step.name not in known
         assert set(step.needs) <= known
         known.add(step.name)
-    assert {step.scenario for step in script.steps if step.missing} == {"perform", "at once", "race"}
+    assert {step.scenario for step in script.steps if step.missing} == {"perform", "at once", "one id", "race"}
 
 
 async def test_what_cannot_be_played_is_left_out_and_says_why() -> None:
@@ -79,6 +79,15 @@ async def test_what_stands_on_a_step_that_went_wrong_is_left_out() -> None:
     played = await play(merchant, quick=True)
     assert set(wrong(played)) == {"perform: CheckPerform", "perform: Create"}
     assert left_out(played)["perform: Perform"] == "needs “perform: Create”"
+
+
+async def test_the_address_of_one_merchant_has_no_neighbours() -> None:
+    async with served(Merchant()) as merchant:
+        endpoint = Endpoint(f"{merchant.url}/1/", KEY)
+        played = await rehearse(endpoint, Wish())
+    assert wrong(played) == {}
+    assert left_out(played)["address: /nobody"] == "needs the address without a merchant"
+    assert "address: a slash" not in left_out(played)
 
 
 async def test_nobody_there_is_a_failure_of_every_step() -> None:
@@ -128,6 +137,7 @@ DEFECTS = {
     merchants.TakesAnyAge: "late: an old Create",
     merchants.LooksThenInserts: "at once: eight Creates",
     merchants.RefusesItsOwnWinner: "at once: same Create",
+    merchants.BreaksOnADuplicate: "one id: two orders 1",
     merchants.ListsThePaidOnly: "cancel: statement while created",
     merchants.ListsByItsOwnTime: "cancel: statement of one moment",
     merchants.ListsTheNewestFirst: "cancel: statement",

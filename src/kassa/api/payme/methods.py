@@ -17,14 +17,14 @@ Method = Callable[[Verbs, Context, Cashbox, Asked], Awaitable[Result | IO[bytes]
 async def check_perform(verbs: Verbs, ctx: Context, box: Cashbox, asked: Asked) -> Result:
     """Say whether this may be paid. Changes nothing."""
     params = Params(asked)
-    return await verbs.check_perform(ctx, box, params.amount(), params.account(box.account_field))
+    return await verbs.check_perform(ctx, box, params.amount(), params.account())
 
 
 async def create(verbs: Verbs, ctx: Context, box: Cashbox, asked: Asked) -> Result:
     """Hold the order for one attempt to pay it."""
     params = Params(asked)
     payme_id, time_ms, amount = params.payme_id(), params.time_ms(), params.amount()
-    return await verbs.create(ctx, box, payme_id, time_ms, amount, params.account(box.account_field))
+    return await verbs.create(ctx, box, payme_id, time_ms, amount, params.account())
 
 
 async def perform(verbs: Verbs, ctx: Context, box: Cashbox, asked: Asked) -> Result:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from kassa.api.body import is_text_throughout
 from kassa.api.payme.words import BAD_FISCAL, MALFORMED, NOT_JSON, UNKNOWN_METHOD, Id
 from kassa.kit.errors import Invalid
 from kassa.kit.jsontext import MAX_DEPTH
@@ -79,12 +78,9 @@ class Params:
         """A whole number of tiyin. Its size and sign are a matter of business."""
         return self._whole("amount")
 
-    def account(self, apart: str) -> dict[str, Any]:
-        """What is to be paid, as it was sent. The member `apart` is judged by whoever looks the account up."""
-        found = self._object("account")
-        if not is_text_throughout({name: value for name, value in found.items() if name != apart}):
-            raise self._wrong("account")
-        return found
+    def account(self) -> dict[str, Any]:
+        """What is to be paid, as it was sent: its members are judged by whoever looks the account up."""
+        return self._object("account")
 
     def payme_id(self) -> str:
         """Payme's id of its transaction: 1 to 64 printable ASCII characters."""
@@ -124,8 +120,6 @@ class Params:
         receipt_id = found.get("receipt_id")
         if isinstance(receipt_id, bool | list | dict):
             raise self._wrong("receipt_id")
-        if not is_text_throughout(found):
-            raise self._wrong("fiscal_data")
         return found
 
     def _whole(self, name: str) -> int:

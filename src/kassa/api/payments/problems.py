@@ -7,9 +7,9 @@ from typing import Any
 from kassa import collect
 from kassa.api.answers import Answer, json_answer
 from kassa.api.errors import InternalError, InvalidInput, RateLimited, TooLarge, UnknownPath, WrongVerb
-from kassa.api.payments.errors import AlreadyAnswered, RefundAtProvider
+from kassa.api.payments.errors import AlreadyAnswered
 from kassa.api.problems import headers_of, status_of
-from kassa.collect.model import KeyMissing
+from kassa.collect.model import KeyMissing, RefundAtProvider
 from kassa.kit.database import CommitUnknown
 from kassa.kit.errors import Busy, Conflict, Invalid, KassaError, NotAllowed, NotFound, Refused
 from kassa.kit.jsontext import BadJson

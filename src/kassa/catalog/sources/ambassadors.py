@@ -171,7 +171,7 @@ class AmbassadorService:
 
 
 def _ambassadors(product_ids: Sequence[str]) -> list[int]:
-    """The ambassadors that are named: whole numbers from 1, written without leading zeros. Whatever else is asked for is not sold."""
+    """The ambassadors that are named: whole numbers from 1, written without leading zeros. Nothing else is sold here."""
     numbers = (int(each) for each in product_ids if _CANONICAL.fullmatch(each))
     return [each for each in numbers if each <= HIGHEST_ID]
 

@@ -14,8 +14,8 @@ from typing import Any
 import asyncpg
 
 from kassa import checkout, orders, payments
-from kassa.checkout import paying_at_payme
-from kassa.checkout.paying_at_payme import Together
+from kassa.checkout import payme as purchases
+from kassa.checkout.payme import Together
 from kassa.collect.payme.model import (
     NO_SUCH_ORDER,
     NO_SUCH_TRANSACTION,
@@ -126,7 +126,7 @@ async def _lock(tx: Tx, payment: Payment) -> Payment:
     """The payment under its lock, its order's first."""
     if payment.ref_kind == "order":
         await orders.lock(tx, payment.merchant_id, uuid.UUID(payment.ref))
-    return await payments.lock(tx, payment.merchant_id, payment.payment_id)
+    return await requests.lock(tx, payment.merchant_id, payment.payment_id)
 
 
 # ── perform ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +158,7 @@ async def _perform(ctx: Context, tx: Tx, attempt: Transaction, together: Togethe
     if payment.held_by != attempt.transaction_id:
         raise PaymeRefusal(NOT_NOW)
     if isinstance(together, Together):
-        await paying_at_payme.pay(ctx, tx, together, attempt.payme_id)
+        await purchases.pay(ctx, tx, together, attempt.payme_id)
     else:
         await requests.settle_reference(tx, payment, Verdict("paid", ref=attempt.payme_id))
     return await payme.perform(tx, attempt)
@@ -199,9 +199,9 @@ async def _let_go(ctx: Context, tx: Tx, attempt: Transaction, together: Together
     ended = await payme.cancel(tx, attempt, reason)
     assert ended.state == CANCELLED
     if isinstance(together, Together):
-        await paying_at_payme.let_go(ctx, tx, together.held)
+        await purchases.let_go(ctx, tx, together.held)
         return ended
-    payment = await payments.lock(tx, together.merchant_id, together.payment_id)
+    payment = await requests.lock(tx, together.merchant_id, together.payment_id)
     if payment.status in {"opened", "waiting"} and payment.expires_at is not None and payment.expires_at <= payment.read_at:
         await payments.settle(tx, payment, Verdict("closed", code="expired"))
     return ended
@@ -209,12 +209,12 @@ async def _let_go(ctx: Context, tx: Tx, attempt: Transaction, together: Together
 
 async def _give_back(ctx: Context, tx: Tx, together: Together | Payment) -> bool:
     if isinstance(together, Together):
-        return await paying_at_payme.give_back(ctx, tx, together.held)
+        return await purchases.give_back(ctx, tx, together.held)
     payment = together
     for refund in await payments.refunds_of(tx, payment.merchant_id, payment.payment_id):
         if refund.status in {"pending", "parked"}:
             await checkout.note_refund(tx, payment, refund, _RETURNED)
-    payment = await payments.lock(tx, payment.merchant_id, payment.payment_id)
+    payment = await requests.lock(tx, payment.merchant_id, payment.payment_id)
     if payment.refundable_minor:
         key = f"{payment.payment_id}:returned"
         paid, refund = await payments.begin_refund(tx, payment, owed=True, reason="returned by Payme", provider_key=key)
@@ -233,9 +233,9 @@ async def _lock_all(tx: Tx, merchant_id: str, payme_id: str) -> tuple[Transactio
         raise PaymeRefusal(NO_SUCH_TRANSACTION)
     together: Together | Payment
     if payment.ref_kind == "order":
-        together = await paying_at_payme.lock_together(tx, merchant_id, uuid.UUID(payment.ref))
+        together = await purchases.lock_together(tx, merchant_id, uuid.UUID(payment.ref))
     else:
-        together = await payments.lock(tx, merchant_id, payment.payment_id)
+        together = await requests.lock(tx, merchant_id, payment.payment_id)
     attempt = await payme.lock(tx, merchant_id, payme_id)
     assert attempt is not None
     return attempt, together

@@ -18,6 +18,7 @@ from kassa.collect.payme.model import (
     check_amount,
     check_payable,
 )
+from kassa.kit import jsontext
 from kassa.kit.context import Context
 from kassa.kit.database import Reader
 from kassa.payments import Payment, payme
@@ -78,7 +79,7 @@ async def set_fiscal_data(ctx: Context, box: Cashbox, payme_id: str, kind: str, 
     async with ctx.db.transaction("payme.receipt") as tx:
         if await payme.find(tx, box.merchant_id, payme_id) is None:
             raise PaymeRefusal(NO_SUCH_RECEIPT)
-        await payme.write_receipt(tx, box.merchant_id, payme_id, kind, data)
+        await payme.write_receipt(tx, box.merchant_id, payme_id, kind, jsontext.write(dict(data)))
     return {"success": True}
 
 

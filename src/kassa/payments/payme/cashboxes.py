@@ -25,16 +25,20 @@ class KeyLost(Busy):
 
 async def cashbox_of(ctx: Context, reader: Reader, merchant_id: str) -> Cashbox | None:
     """A merchant's cashbox, or None. Raises `KeyLost`."""
-    house = ctx.port(PaymeRules).house
+    return await open_cashbox(reader, ctx.port(PaymeRules), ctx.keys, merchant_id)
+
+
+async def open_cashbox(reader: Reader, rules: PaymeRules, keys: Keys, merchant_id: str) -> Cashbox | None:
+    """The same for somebody who has no context."""
+    house = rules.house
     if house is not None and house.merchant_id == merchant_id:
         return house
     row = await store.read_cashbox(reader, merchant_id)
     if row is None:
         return None
-    key = ctx.keys.unseal(bytes(row["key"]), _about(merchant_id))
+    key = keys.unseal(bytes(row["key"]), _about(merchant_id))
     if key is None:
         raise KeyLost
-    rules = ctx.port(PaymeRules)
     return Cashbox(merchant_id, row["cashbox_id"], key.decode(), row["is_test"], rules.login, rules.account_field)
 
 

@@ -76,6 +76,7 @@ class Transaction:
             "amount": self.amount_minor,
             "account": orjson.Fragment(self.account),
             **self.checked(),
+            "reason": None if self.reason is None else orjson.Fragment(str(self.reason)),
             "receivers": None,
         }
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 from kassa.kit.database import Reader, Row, Tx
 from kassa.payments.model import Payment
@@ -175,20 +173,22 @@ async def read_cashbox(reader: Reader, merchant_id: str) -> Row | None:
 # ── fiscal receipts ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def write_receipt(tx: Tx, merchant_id: str, payme_id: str, kind: str, data: Mapping[str, Any]) -> None:
-    """Keep a fiscal receipt verbatim; one of the same kind is replaced."""
+async def write_receipt(tx: Tx, merchant_id: str, payme_id: str, kind: str, data: str) -> None:
+    """Keep a fiscal receipt, JSON text, verbatim; one of the same kind is replaced."""
     await tx.execute(
         """
-        INSERT INTO payme_receipts (merchant_id, payme_id, kind, data, received_at) VALUES ($1, $2, $3, $4, kassa_now())
+        INSERT INTO payme_receipts (merchant_id, payme_id, kind, data, received_at) VALUES ($1, $2, $3, $4::text::json, kassa_now())
         ON CONFLICT (merchant_id, payme_id, kind) DO UPDATE SET data = excluded.data, received_at = excluded.received_at
         """,
         merchant_id, payme_id, kind, data,
     )  # fmt: skip
 
 
-async def receipts(reader: Reader, merchant_id: str, payme_id: str) -> dict[str, Any]:
-    """The fiscal receipts of an attempt, by kind."""
+async def receipts(reader: Reader, merchant_id: str, payme_id: str) -> dict[str, str]:
+    """The fiscal receipts of an attempt by kind, as JSON text."""
     rows = await reader.rows(
-        "SELECT kind, data FROM payme_receipts WHERE merchant_id = $1 AND payme_id = $2 ORDER BY kind", merchant_id, payme_id
+        "SELECT kind, data::text AS data FROM payme_receipts WHERE merchant_id = $1 AND payme_id = $2 ORDER BY kind",
+        merchant_id,
+        payme_id,
     )
     return {row["kind"]: row["data"] for row in rows}

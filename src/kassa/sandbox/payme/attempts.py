@@ -14,7 +14,7 @@ from kassa.sandbox.payme.wire import Message, ask, new_payme_id, now_ms
 
 CREATED = "cancel: Create"
 """The step whose answer tells how far the merchant's clock is ahead of ours."""
-_AT_ONCE = 8
+_AT_ONCE, _TURNS = 8, 5
 _EARLIER_MS = 3_600_000
 _TOO_LATE_MS = 60_000
 _AFTER_MS = 400
@@ -76,9 +76,8 @@ def write_late(sheet: Sheet) -> None:
     second = scene.attempt("second Create")
     made = _created_at(second, lambda now: now - timeout + life)
     scene.add("second Create", made, judge.created(sheet.wish.slack_ms), late)
-    third = scene.create("the next Create", second.created, pause_ms=wait)
-    scene.add("the one before", _check(second.payme_id), judge.timed_out(second), third.created)
-    scene.cancel(third, -1, reason=2, name="the next Cancel")
+    won = scene.create_rivals("the next Creates", second.created, pause_ms=wait)
+    scene.add("the one before", _check(second.payme_id), judge.timed_out(second), won)
 
 
 def write_perform(sheet: Sheet) -> None:
@@ -113,15 +112,7 @@ def write_at_once(sheet: Sheet) -> None:
     """Everything eight times at the same moment: one transaction holds the order, and repeats are answered alike."""
     order = sheet.order(2)
     scene = _Scene(sheet, "at once", order)
-    rivals = [scene.attempt("eight Creates") for _ in range(_AT_ONCE)]
-    busy = judge.one_wins(sheet.wish.busy_code, sheet.endpoint.account_field)
-    won = scene.add("eight Creates", [_create(one) for one in rivals], busy, sent="8 Creates, 8 ids")
-
-    def end_the_winner(memory: Memory) -> list[Message]:
-        winner = [one for one, heard in zip(rivals, memory.heard[won], strict=True) if not heard.error]
-        return [_cancel(winner[0].payme_id, 1)]
-
-    freed = scene.add("Cancel of the winner", end_the_winner, judge.cancelled(replace(rivals[0], created=won), -1), won)
+    freed = scene.create_rivals("eight Creates")
     made = scene.attempt("same Create")
     all_made = judge.all_alike(judge.created(sheet.wish.slack_ms))
     scene.add("same Create", [_create(made) for _ in range(_AT_ONCE)], all_made, freed, sent="8 Creates, 1 id")
@@ -132,6 +123,20 @@ def write_at_once(sheet: Sheet) -> None:
     messages = [_cancel(made.payme_id, 5) for _ in range(_AT_ONCE)]
     back = scene.add("Cancel", messages, judge.all_alike(judge.cancelled(paid, -2)), done, sent="8 Cancels")
     scene.add("CheckTransaction", _check(made.payme_id), judge.shown(paid, -2, 5), back)
+
+
+def write_one_id(sheet: Sheet) -> None:
+    """One id for two orders at the same moment: it belongs to one of them, and both orders stay payable afterwards."""
+    other, scene = sheet.order(2), _Scene(sheet, "one id", sheet.order(3))
+    field = sheet.endpoint.account_field
+    freed = ""
+    for turn in range(1, _TURNS + 1):  # the moment is short: it may be missed once
+        mine = scene.attempt(f"two orders {turn}")
+        foreign = replace(mine, amount=other.amount, account={field: other.order_id})
+        messages = [_create(mine), _create(foreign)]
+        won = scene.add(f"two orders {turn}", messages, judge.one_wins(-31050, field), freed, sent="2 Creates, 1 id, 2 orders")
+        ended = judge.cancelled(mine, -1)
+        freed = scene.add(f"Cancel of the winner {turn}", _cancel(mine.payme_id, 1), ended, won, sent="Cancel, reason 1")
 
 
 def write_race(sheet: Sheet) -> None:
@@ -166,7 +171,7 @@ class _Scene:
         """A transaction that the named step will create; it is noted, so that nothing is left behind."""
         payme_id = new_payme_id()
         if not self.sheet.missing:
-            self.sheet.ids.append(payme_id)
+            self.sheet.ids.setdefault(self.name, []).append(payme_id)
         time_ms = self.sheet.began_ms - earlier_ms
         return Attempt(payme_id, time_ms, self.order.amount, self.account, f"{self.name}: {step}")
 
@@ -175,6 +180,20 @@ class _Scene:
         made = self.attempt(step)
         self.add(step, _create(made), judge.created(self.sheet.wish.slack_ms), *needs, pause_ms=pause_ms)
         return made
+
+    def create_rivals(self, step: str, *needs: str, pause_ms: int = 0) -> str:
+        """Eight Creates at once for the one order, and Cancel of the one that got it. Returns the name of that Cancel."""
+        rivals = [self.attempt(step) for _ in range(_AT_ONCE)]
+        expect = judge.one_wins(self.sheet.wish.busy_code, self.sheet.endpoint.account_field)
+        sent = f"{_AT_ONCE} Creates, {_AT_ONCE} ids"
+        won = self.add(step, [_create(one) for one in rivals], expect, *needs, sent=sent, pause_ms=pause_ms)
+
+        def end_the_winner(memory: Memory) -> list[Message]:
+            winner = next(one for one, heard in zip(rivals, memory.heard[won], strict=True) if not heard.error)
+            return [_cancel(winner.payme_id, 1)]
+
+        ended = judge.cancelled(Attempt("", 0, 0, {}, won), -1)
+        return self.add(f"{step}: Cancel of the winner", end_the_winner, ended, won, sent="Cancel, reason 1")
 
     def create_again(self, made: Attempt) -> None:
         """The same Create: as it was, with the account in other letters and blanks, and with another sum or order."""
@@ -290,7 +309,5 @@ def _statement(begin: int, end: int) -> Message:
 
 
 def _words(messages: Any) -> str:
-    """The method of one message."""
-    if isinstance(messages, Message):
-        return str(exact.loads(messages.body)["method"])
-    return "CreateTransaction"
+    """The method of a message; one that is made later is a Create."""
+    return str(exact.loads(messages.body)["method"]) if isinstance(messages, Message) else "CreateTransaction"

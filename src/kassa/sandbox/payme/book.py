@@ -17,6 +17,14 @@ from kassa.sandbox.payme.wire import Heard, new_payme_id, now_ms
 
 OPEN = ("begun", "created")
 _MOST_SHOWN = 20
+_FROM = {
+    "created": ("begun", "refused"),
+    "performed": ("begun", "refused", "created"),
+    "cancelled": ("begun", "refused", "created"),
+    "returned": ("begun", "refused", "created", "performed"),
+    "refused": ("begun",),
+}
+"""The states from which an attempt comes to another one."""
 _ATTEMPT = "payme_id, order_id, amount, account, time_ms, state"
 
 
@@ -64,8 +72,11 @@ def last_attempt(tx: Tx, order_id: str) -> Attempt | None:
 
 
 def move(tx: Tx, payme_id: str, state: str) -> None:
-    """What Payme now believes of an attempt."""
-    tx.execute("UPDATE payme_attempts SET state = ? WHERE payme_id = ?", (state, payme_id))
+    """What Payme now believes of an attempt. Of two clicks at once the slower one does not take back what the other has reached."""
+    tx.execute(
+        "UPDATE payme_attempts SET state = ?1 WHERE payme_id = ?2 AND state IN (SELECT value FROM json_each(?3))",
+        (state, payme_id, exact.dumps(_FROM[state]).decode()),
+    )
 
 
 def note_call(tx: Tx, attempt: Attempt, method: str, heard: Heard, note: str) -> None:
@@ -85,6 +96,14 @@ def calls_of(tx: Tx, order_id: str) -> list[Said]:
     return [Said(*row) for row in reversed(rows)]
 
 
+def as_json(text: str) -> Any:
+    """A kept answer as the value that it was; what was none stays text."""
+    try:
+        return exact.loads(text.encode())
+    except ValueError:
+        return text
+
+
 def told(tx: Tx) -> dict[str, list[dict[str, Any]]]:
     """Everything, for the tester's desk. Amounts in tiyin, `time` in milliseconds."""
     attempts = tx.execute(f"SELECT {_ATTEMPT} FROM payme_attempts ORDER BY place").fetchall()
@@ -96,7 +115,7 @@ def told(tx: Tx) -> dict[str, list[dict[str, Any]]]:
             for row in attempts
         ],
         "payme_calls": [
-            {"order_id": row[0], "payme_id": row[1], "method": row[2], "answer": row[3], "note": row[4], "took_ms": row[5]}
+            {"order_id": row[0], "payme_id": row[1], "method": row[2], "answer": as_json(row[3]), "note": row[4], "took_ms": row[5]}
             | {"sent_at": moment(row[6])}
             for row in calls
         ],

@@ -267,7 +267,7 @@ def all_alike(one: Expect) -> Expect:
 
 
 def one_wins(code: int, data: str) -> Expect:
-    """Several Creates with different ids at once: one transaction, and the others are told that the order is busy."""
+    """Several Creates at once that exclude each other: one transaction, and the others are refused."""
     loses = refused(code, data=data)
 
     def judge(answers: Sequence[Heard], memory: Memory) -> str | None:

@@ -18,7 +18,7 @@ from kassa.sandbox import pages
 from kassa.sandbox.book import Book, now_us
 from kassa.sandbox.model import Act, Call, Reply, Script, Tx, say
 from kassa.sandbox.payme import page
-from kassa.sandbox.payme.book import Attempt, Said, begin, calls_of, last_attempt, move, note_call
+from kassa.sandbox.payme.book import Attempt, Said, as_json, begin, calls_of, last_attempt, move, note_call
 from kassa.sandbox.payme.link import Bill, read_link
 from kassa.sandbox.payme.wire import Endpoint, Heard, ask, new_session, now_ms, send
 from kassa.sandbox.scripts import take_script
@@ -271,7 +271,7 @@ def _facts(bill: Bill, attempt: Attempt | None, calls: list[Said]) -> dict[str, 
         "amount": bill.amount,
         "payme_id": attempt.payme_id if attempt else None,
         "state": attempt.state if attempt else "open",
-        "calls": [{"method": one.method, "answer": one.answer, "note": one.note, "took_ms": one.took_ms} for one in calls],
+        "calls": [{"method": one.method, "answer": as_json(one.answer), "note": one.note, "took_ms": one.took_ms} for one in calls],
     }
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,13 +24,15 @@ _SCENES: tuple[Callable[[Sheet], None], ...] = (
     door.write_authorisation,
     door.write_body,
     door.write_number,
+    door.write_address,
     door.write_types,
     door.write_unknown,
     attempts.write_cancel,
     attempts.write_late,
     attempts.write_perform,
-    attempts.write_at_once,
+    attempts.write_one_id,
     attempts.write_race,
+    attempts.write_at_once,
 )
 
 
@@ -64,22 +68,23 @@ def write_script(endpoint: Endpoint, wish: Wish) -> Sheet:
 
 
 async def rehearse(endpoint: Endpoint, wish: Wish, told: Callable[[Outcome], None] = lambda _: None) -> Rehearsal:
-    """Play everything; `told` hears each outcome at once. What was created is cancelled or given back at the end.
+    """Play everything; `told` hears each outcome at once. What a scenario created is cancelled or given back at its end.
 
     Never raises for what the endpoint does. A second time it needs fresh orders: of the first only one stays unpaid.
     """
     sheet, memory, verdicts = write_script(endpoint, wish), Memory(), dict[str, str]()
-    outcomes: list[Outcome] = []
+    outcomes, left = list[Outcome](), list[str]()
     async with new_session() as session:
-        try:
-            for step in sheet.steps:
-                outcome = _left_out(step, verdicts) or await _play(session, endpoint, step, memory)
-                verdicts[step.name] = outcome.verdict
-                outcomes.append(outcome)
-                told(outcome)
-        finally:
-            left = await _tidy(session, endpoint, sheet.ids)
-    return Rehearsal(tuple(outcomes), left)
+        for scenario, steps in itertools.groupby(sheet.steps, lambda step: step.scenario):
+            try:
+                for step in steps:
+                    outcome = _left_out(step, verdicts) or await _play(session, endpoint, step, memory)
+                    verdicts[step.name] = outcome.verdict
+                    outcomes.append(outcome)
+                    told(outcome)
+            finally:
+                left += await _tidy(session, endpoint, sheet.ids.get(scenario, []))
+    return Rehearsal(tuple(outcomes), tuple(left))
 
 
 def _left_out(step: Step, verdicts: dict[str, str]) -> Outcome | None:
@@ -101,13 +106,13 @@ async def _play(session: aiohttp.ClientSession, endpoint: Endpoint, step: Step, 
 
 
 def _got(answers: tuple[Heard, ...]) -> str:
-    kinds = list(dict.fromkeys(map(brief, answers)))
-    return (
-        kinds[0] if len(kinds) == 1 else "; ".join(f"{sum(brief(one) == kind for one in answers)} times {kind}" for kind in kinds)
-    )
+    counted = Counter(map(brief, answers))
+    if len(counted) == 1:
+        return next(iter(counted))
+    return "; ".join(kind if times == 1 else f"{times} times {kind}" for kind, times in counted.items())
 
 
-async def _tidy(session: aiohttp.ClientSession, endpoint: Endpoint, ids: list[str]) -> tuple[str, ...]:
+async def _tidy(session: aiohttp.ClientSession, endpoint: Endpoint, ids: list[str]) -> list[str]:
     """Cancel what stands in state 1 or 2. Returns the ids for which that did not succeed."""
     left = []
     for payme_id in ids:
@@ -117,7 +122,7 @@ async def _tidy(session: aiohttp.ClientSession, endpoint: Endpoint, ids: list[st
         heard = await send(session, endpoint, ask("CancelTransaction", {"id": payme_id, "reason": 5}))
         if _is_open(heard) or heard.result is None:
             left.append(payme_id)
-    return tuple(left)
+    return left
 
 
 def _is_open(heard: Heard) -> bool:

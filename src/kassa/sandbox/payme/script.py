@@ -72,7 +72,8 @@ class Sheet:
     began_ms: int = field(default_factory=now_ms)
     steps: list[Step] = field(default_factory=list)
     missing: str = ""
-    ids: list[str] = field(default_factory=list)
+    ids: dict[str, list[str]] = field(default_factory=dict)
+    """The transactions that each scenario may create."""
 
     def add(
         self,

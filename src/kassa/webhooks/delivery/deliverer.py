@@ -1,8 +1,9 @@
 """The deliverer of a process: it claims deliveries, attempts them side by side, and writes down how they ended.
 
 Each attempt is a task of its own, so a slow server holds up nobody but itself: it has at most eight requests in flight, and what is
-behind them waits in the database. Outcomes of a merchant that end within a few milliseconds are written together, and with the
-same commit its endpoints' next deliveries are claimed. So one endpoint's backlog goes on as fast as the endpoint answers.
+behind them waits in the database. Each merchant has its turns, one after the other: outcomes that came within a few milliseconds
+are written together, and with the same commit its endpoints' next deliveries are claimed, and those that were asked for meanwhile.
+So one endpoint's backlog goes on as fast as the endpoint answers, and a claim has seldom a transaction to itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
@@ -47,11 +49,30 @@ _AFTER_FAILURE_S = 2.0
 _AGAIN_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 _TOGETHER_S = 0.002
+_MOST_WAITS = 5
+"""A turn waits so often for outcomes that are likely to come soon."""
 _MOST_TOGETHER = 64
 _MOST_LEFT = 256
 """Deliveries of one endpoint that are remembered because they came and had no room; others are found in the database again."""
 
 _Place = tuple[str, uuid.UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The attempts that `take` began, and the events of which something was due."""
+
+    attempts: list[asyncio.Task[None]]
+    met: frozenset[uuid.UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """Events and deliveries that wait for their merchant's next turn."""
+
+    event_ids: Sequence[uuid.UUID]
+    delivery_ids: Sequence[uuid.UUID]
+    answer: asyncio.Future[Begun]
 
 
 class Deliverer:
@@ -62,7 +83,9 @@ class Deliverer:
         self._running: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
         self._over: dict[str, list[tuple[Ended, asyncio.Future[None]]]] = {}
-        self._writing: set[str] = set()
+        self._asks: dict[str, list[_Ask]] = {}
+        self._flying: Counter[str] = Counter()
+        self._turning: set[str] = set()
         self._busy: Counter[_Place] = Counter()
         self._asking: set[_Place] = set()
         self._left: dict[_Place, dict[uuid.UUID, None]] = {}
@@ -81,16 +104,17 @@ class Deliverer:
 
     async def take(
         self, ctx: Context, merchant_id: str, event_ids: Sequence[uuid.UUID] = (), delivery_ids: Sequence[uuid.UUID] = ()
-    ) -> list[asyncio.Task[None]]:
-        """Claim what may begin now of these, and begin it. A task is done when its outcome is committed, or its lease is lost.
+    ) -> Begun:
+        """Claim what may begin now of these, and begin it. An attempt is done when its outcome is committed, or its lease is lost.
 
         What has no room now begins when there is some. Raises `DatabaseAway`, and then nothing was claimed, or `CommitUnknown`.
         """
         if self._closing or len(self._running) >= self._most:
-            return []
-        async with self._at_database:
-            taken = await claim_named(ctx, merchant_id, event_ids, delivery_ids)
-        return self._begin(ctx, merchant_id, taken)
+            return Begun([], frozenset())
+        ask = _Ask(event_ids, delivery_ids, asyncio.get_running_loop().create_future())
+        self._asks.setdefault(merchant_id, []).append(ask)
+        self._see_to_turn(ctx, merchant_id)
+        return await ask.answer
 
     async def take_due(self, ctx: Context, limit: int = MOST_TASKS) -> int:
         """Find what is due at all merchants' endpoints, claim it and begin it; returns how many began, about `limit` at most.
@@ -174,6 +198,8 @@ class Deliverer:
                 if len(left) < _MOST_LEFT:
                     left[delivery_id] = None
         self._busy.update((merchant_id, claimed.endpoint_id) for claimed in taken.claimed)
+        if taken.claimed:
+            self._flying[merchant_id] += len(taken.claimed)
         tasks = [self._spawn(self._running, self._deliver(ctx, claimed)) for claimed in taken.claimed]
         for endpoint_id in {endpoint_id for endpoint_id, _ in taken.left} if remember else ():
             self._see_to_left(ctx, (merchant_id, endpoint_id))
@@ -194,49 +220,78 @@ class Deliverer:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         merchant_id = claimed.merchant_id
         self._over.setdefault(merchant_id, []).append((Ended(claimed, outcome), written))
-        if merchant_id not in self._writing:
-            self._writing.add(merchant_id)
-            self._spawn(self._aside, self._write_all(ctx, merchant_id))
+        self._flying[merchant_id] -= 1
+        if not self._flying[merchant_id]:
+            del self._flying[merchant_id]
+        self._see_to_turn(ctx, merchant_id)
         await written
 
-    async def _write_all(self, ctx: Context, merchant_id: str) -> None:
-        """Write a merchant's outcomes until there are no more: those that end while one transaction runs are in the next."""
+    def _see_to_turn(self, ctx: Context, merchant_id: str) -> None:
+        if merchant_id not in self._turning:
+            self._turning.add(merchant_id)
+            self._spawn(self._aside, self._take_turns(ctx, merchant_id))
+
+    async def _take_turns(self, ctx: Context, merchant_id: str) -> None:
+        """Write a merchant's outcomes and claim what is asked for, until there is no more.
+
+        What comes while one transaction runs is in the next.
+        """
         try:
-            while self._over.get(merchant_id):
-                await asyncio.sleep(_TOGETHER_S)
-                batch = self._over[merchant_id][:_MOST_TOGETHER]
-                del self._over[merchant_id][:_MOST_TOGETHER]
-                await self._write(ctx, merchant_id, [ended for ended, _ in batch])
+            while self._over.get(merchant_id) or self._asks.get(merchant_id):
+                await self._gather(merchant_id)
+                over = self._over.get(merchant_id, [])
+                batch, over[:_MOST_TOGETHER] = over[:_MOST_TOGETHER], []
+                await self._write(ctx, merchant_id, [ended for ended, _ in batch], self._asks.pop(merchant_id, []))
                 for place in self._no_longer_busy(batch):
                     self._see_to_left(ctx, place)
                 for _, written in batch:
                     if not written.done():
                         written.set_result(None)
         finally:
-            self._writing.discard(merchant_id)
+            self._turning.discard(merchant_id)
             self._over.pop(merchant_id, None)
+            for ask in self._asks.pop(merchant_id, []):
+                ask.answer.cancel()
 
-    async def _write(self, ctx: Context, merchant_id: str, ended: Sequence[Ended]) -> None:
-        """Write outcomes, again and again while the database is away, as long as their leases can last."""
+    async def _gather(self, merchant_id: str) -> None:
+        """Wait a moment for what may travel along: attempts that are under way are likely to end soon, and make room."""
+        for _ in range(_MOST_WAITS):
+            before = len(self._over.get(merchant_id, ()))
+            if not self._flying[merchant_id] or before >= _MOST_TOGETHER:
+                return
+            await asyncio.sleep(_TOGETHER_S)
+            if before == len(self._over.get(merchant_id, ())) > 0:
+                return
+
+    async def _write(self, ctx: Context, merchant_id: str, ended: Sequence[Ended], asks: Sequence[_Ask]) -> None:
+        """Write outcomes, again and again while the database is away, as long as their leases can last.
+
+        Who asks is told at once, and asks again.
+        """
         until = time.monotonic() + ctx.port(WebhookRules).timeout_s + LEASE_BEYOND_S
         places = {(merchant_id, each.claimed.endpoint_id) for each in ended}
         while True:
-            wish = self._wish(places)
+            wish = self._wish(places, asks)
             try:
                 async with self._at_database:
                     done = await note(ctx, merchant_id, ended, wish)
-            except KassaError as error:
+            except Exception as error:
+                _refuse(asks, error)
+                if not ended:
+                    return
+                if not isinstance(error, KassaError):
+                    log.exception("outcomes of deliveries are lost, their leases will end")
+                    return
                 log.warning("outcomes of deliveries: %s", error.code)
                 if time.monotonic() > until:
                     return
+                asks = ()
                 await asyncio.sleep(_AGAIN_S)
-            except Exception:
-                log.exception("outcomes of deliveries are lost, their leases will end")
-                return
             else:
                 break
         self._forget_left(places, wish, done.taken)
-        self._begin(ctx, merchant_id, done.taken, remember=not self._pulls)
+        attempts = self._begin(ctx, merchant_id, done.taken, remember=not self._pulls)
+        _answer(asks, done.taken, attempts)
         for endpoint_id in done.disabled:
             self._spawn(self._aside, self._follow(ctx, merchant_id, endpoint_id))
 
@@ -274,11 +329,12 @@ class Deliverer:
         finally:
             self._asking.discard(place)
 
-    def _wish(self, places: set[_Place]) -> Wish | None:
+    def _wish(self, places: set[_Place], asks: Sequence[_Ask] = ()) -> Wish | None:
         if self._closing or len(self._running) >= self._most:
             return None
         left = [each for place in places for each in islice(self._left.get(place, ()), 2 * MOST_IN_FLIGHT)]
-        return Wish(left, oldest=self._pulls)
+        event_ids = [each for ask in asks for each in ask.event_ids]
+        return Wish(left, self._pulls, event_ids, [each for ask in asks for each in ask.delivery_ids])
 
     def _forget_left(self, places: set[_Place], wish: Wish | None, taken: Taken) -> None:
         """What was asked for and is not left again has begun, or waits for another, or is somebody else's."""
@@ -296,3 +352,22 @@ class Deliverer:
             await follow_up(ctx, merchant_id, endpoint_id)
         except KassaError as error:
             log.warning("deliveries of a disabled endpoint: %s", error.code)  # the worker that tidies goes on
+
+
+def _answer(asks: Sequence[_Ask], taken: Taken, attempts: Sequence[asyncio.Task[None]]) -> None:
+    """Tell each who asked which attempts are his."""
+    for ask in asks:
+        if not ask.answer.done():
+            events, deliveries = set(ask.event_ids), set(ask.delivery_ids)
+            mine = [
+                attempt
+                for claimed, attempt in zip(taken.claimed, attempts, strict=True)
+                if claimed.event.event_id in events or claimed.delivery_id in deliveries
+            ]
+            ask.answer.set_result(Begun(mine, taken.met))
+
+
+def _refuse(asks: Sequence[_Ask], error: Exception) -> None:
+    for ask in asks:
+        if not ask.answer.done():
+            ask.answer.set_exception(error)

@@ -16,6 +16,7 @@ from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.webhooks import store as rooms
 from kassa.webhooks.delivery import store
+from kassa.webhooks.delivery.claim import claim_named
 from kassa.webhooks.delivery.model import Ended, Health, Verdict, after, verdict
 from kassa.webhooks.delivery.store import Locked, Taken
 from kassa.webhooks.model import WebhookRules
@@ -23,10 +24,25 @@ from kassa.webhooks.model import WebhookRules
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to claim next at the endpoints of the outcomes: these deliveries and, with `oldest`, those that are due longest."""
+    """What to claim next: these deliveries at the endpoints of the outcomes and, with `oldest`, those that are due longest there.
+
+    The deliveries of the events, and the deliveries `anywhere`, at all endpoints of the merchant.
+    """
 
     delivery_ids: Sequence[uuid.UUID] = ()
     oldest: bool = False
+    event_ids: Sequence[uuid.UUID] = ()
+    anywhere: Sequence[uuid.UUID] = ()
+
+    @property
+    def named(self) -> list[uuid.UUID]:
+        """All deliveries that are named themselves."""
+        return [*self.delivery_ids, *self.anywhere]
+
+    @property
+    def wide(self) -> bool:
+        """Whether other endpoints than those of the outcomes may have a part in it."""
+        return bool(self.event_ids or self.anywhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,8 @@ class _Stale(Exception):
 async def note(ctx: Context, merchant_id: str, ended: Sequence[Ended], wish: Wish | None) -> Written:
     """Write outcomes of one merchant's deliveries, all or none; with a `wish`, claim what comes next.
 
-    An outcome whose lease went to another is passed over. Called again, it finds all leases gone and writes nothing.
+    An outcome whose lease went to another is passed over. Called again, it finds all leases gone and writes nothing. Without any
+    outcome it only claims.
     """
     while ended:
         try:
@@ -56,13 +73,16 @@ async def note(ctx: Context, merchant_id: str, ended: Sequence[Ended], wish: Wis
                 return await _write(ctx, tx, merchant_id, ended, wish)
         except _Stale as stale:
             ended = [each for each in ended if each.claimed.delivery_id in stale.fresh]
-    return Written(Taken([], []))
+    if wish is None or not (wish.event_ids or wish.named):
+        return Written(Taken([], []))
+    return Written(await claim_named(ctx, merchant_id, wish.event_ids, wish.named))
 
 
 async def _write(ctx: Context, tx: Tx, merchant_id: str, ended: Sequence[Ended], wish: Wish | None) -> Written:
     rules = ctx.port(WebhookRules)
     endpoint_ids = list({each.claimed.endpoint_id for each in ended})
-    locked = {each.endpoint_id: each for each in await store.lock(tx, merchant_id, endpoint_ids)}
+    wide = wish is not None and wish.wide
+    locked = {each.endpoint_id: each for each in await store.lock(tx, merchant_id, endpoint_ids, live=wide)}
     judged, healths = judge(ended, locked, rules.plan)
     noted = await store.note(tx, merchant_id, judged, healths)
     if len(noted.written) < len(ended):
@@ -71,10 +91,12 @@ async def _write(ctx: Context, tx: Tx, merchant_id: str, ended: Sequence[Ended],
     for endpoint_id in disabled:
         await rooms.hold_due(tx, merchant_id, endpoint_id, rooms.STEP)
         events.record(tx, disabling(merchant_id, endpoint_id, healths[endpoint_id].reason))
-    if wish is None or not (wish.oldest or wish.delivery_ids or noted.released):
+    if wish is None or not (wish.oldest or wish.wide or wish.delivery_ids or noted.released):
         return Written(Taken([], []), disabled)
-    named = [*wish.delivery_ids, *noted.released]
-    taken = await store.claim(tx, merchant_id, endpoint_ids, rules.timeout_s, delivery_ids=named, oldest=wish.oldest)
+    named = [*wish.named, *noted.released]
+    taken = await store.claim(
+        tx, merchant_id, list(locked), rules.timeout_s, event_ids=wish.event_ids, delivery_ids=named, oldest=wish.oldest
+    )
     return Written(taken, disabled)
 
 
@@ -82,7 +104,7 @@ def judge(
     ended: Sequence[Ended], locked: dict[uuid.UUID, Locked], plan: Sequence[int]
 ) -> tuple[list[tuple[Ended, Verdict, str | None]], dict[uuid.UUID, Health]]:
     """What becomes of each delivery, and of each endpoint after all of them."""
-    healths = {endpoint_id: each.health for endpoint_id, each in locked.items()}
+    healths = {each.claimed.endpoint_id: locked[each.claimed.endpoint_id].health for each in ended}
     judged: list[tuple[Ended, Verdict, str | None]] = []
     for each in ended:
         endpoint_id = each.claimed.endpoint_id

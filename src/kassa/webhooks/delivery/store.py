@@ -53,6 +53,8 @@ class Taken:
     """Endpoint and delivery, oldest first."""
     held: int = 0
     """How many turned out to wait for an earlier one."""
+    met: frozenset[uuid.UUID] = frozenset()
+    """The events of all that was due."""
 
 
 def released_behind(ended: str) -> str:
@@ -84,17 +86,18 @@ def released_behind(ended: str) -> str:
 # ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def lock(tx: Tx, merchant_id: str, endpoint_ids: Sequence[uuid.UUID]) -> list[Locked]:
-    """Lock these endpoints of a merchant, in the order of their ids."""
-    rows = await tx.rows(
-        """
-        SELECT endpoint_id, failures, throttled, paused_until, pause_s, attempts_since_success, good_at, disabled_reason AS reason,
-               deleted_at IS NOT NULL AS deleted, kassa_now() AS now
-          FROM endpoints WHERE merchant_id = $1 AND endpoint_id = ANY($2) ORDER BY endpoint_id FOR NO KEY UPDATE
-        """,
-        merchant_id, list(endpoint_ids),
-    )  # fmt: skip
-    return [_locked(row) for row in rows]
+_LOCK = """
+    SELECT endpoint_id, failures, throttled, paused_until, pause_s, attempts_since_success, good_at, disabled_reason AS reason,
+           deleted_at IS NOT NULL AS deleted, kassa_now() AS now
+      FROM endpoints WHERE merchant_id = $1 AND {which} ORDER BY endpoint_id FOR NO KEY UPDATE
+"""
+_LOCK_THESE = _LOCK.format(which="endpoint_id = ANY($2)")
+_LOCK_LIVE_TOO = _LOCK.format(which="(endpoint_id = ANY($2) OR deleted_at IS NULL)")
+
+
+async def lock(tx: Tx, merchant_id: str, endpoint_ids: Sequence[uuid.UUID], *, live: bool = False) -> list[Locked]:
+    """Lock these endpoints of a merchant and, with `live`, all others that it has, in the order of their ids."""
+    return [_locked(row) for row in await tx.rows(_LOCK_LIVE_TOO if live else _LOCK_THESE, merchant_id, list(endpoint_ids))]
 
 
 async def lock_live(tx: Tx, merchant_id: str) -> list[uuid.UUID]:
@@ -181,7 +184,7 @@ _CLAIM = f"""
     SELECT w.endpoint_id, w.delivery_id, w.behind, c.attempts, c.tries, c.lease_version, c.began_at,
            p.url, p.format, p.hidden, p.secret,
            CASE WHEN p.old_secret_until > kassa_now() THEN p.old_secret END AS old_secret,
-           e.event_id, e.subject, e.sequence, e.type, e.version, e.occurred_at, e.data::text AS data
+           w.event_id, e.subject, e.sequence, e.type, e.version, e.occurred_at, e.data::text AS data
       FROM wanted w
       LEFT JOIN claimed c ON c.endpoint_id = w.endpoint_id AND c.delivery_id = w.delivery_id
       LEFT JOIN endpoints p ON p.merchant_id = $1 AND p.endpoint_id = c.endpoint_id
@@ -213,7 +216,7 @@ async def claim(
     claimed = [_claimed(merchant_id, row) for row in rows if row["attempts"] is not None]
     waiting = [row for row in rows if row["attempts"] is None]
     left = [(row["endpoint_id"], row["delivery_id"]) for row in waiting if not row["behind"]]
-    return Taken(claimed, left, len(waiting) - len(left))
+    return Taken(claimed, left, len(waiting) - len(left), frozenset(row["event_id"] for row in rows))
 
 
 def _claimed(merchant_id: str, row: Row) -> Claimed:

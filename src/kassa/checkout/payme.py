@@ -22,7 +22,7 @@ from kassa.checkout.settle import conclude_in
 from kassa.checkout.start import Purchase
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
-from kassa.payments import Verdict, payme
+from kassa.payments import Verdict, payme, requests
 from kassa.payments.model import RefundVerdict
 from kassa.payments.payme.model import PaymeRules
 
@@ -71,7 +71,7 @@ async def _hold(tx: Tx, checkouts: list[Checkout]) -> list[Held]:
     payment_ids = sorted(each.payment_id for each in checkouts if each.payment_id)
     merchant_id = checkouts[0].merchant_id if checkouts else ""
     found = {order_id: await orders.lock(tx, merchant_id, order_id) for order_id in order_ids}
-    paid_by = {payment_id: await payments.lock(tx, merchant_id, payment_id) for payment_id in payment_ids}
+    paid_by = {payment_id: await requests.lock(tx, merchant_id, payment_id) for payment_id in payment_ids}
     held = []
     for each in checkouts:
         assert each.order_id is not None
@@ -101,7 +101,7 @@ async def supersede(ctx: Context, tx: Tx, others: list[Held]) -> None:
 
 async def let_go(ctx: Context, tx: Tx, held: Held) -> None:
     """Payme's attempt came to nothing: the same link is payable again, unless its time is over or a newer one replaced it."""
-    held.payment = await payments.lock(tx, held.payment.merchant_id, held.payment.payment_id)
+    held.payment = await requests.lock(tx, held.payment.merchant_id, held.payment.payment_id)
     if held.checkout.status != "paying":
         return
     if held.is_late():
@@ -111,23 +111,23 @@ async def let_go(ctx: Context, tx: Tx, held: Held) -> None:
 
 
 async def give_back(ctx: Context, tx: Tx, held: Held) -> bool:
-    """Payme has returned the money: whatever was owed is done, and the order is cancelled.
+    """Payme has returned the money: whatever was owed is done, and the order is cancelled, unless its goods have left.
 
-    False, and nothing is written, when the goods have left.
+    False, and nothing is written, when the goods have left and nobody here has asked for the money to go back.
     """
     merchant_id, order = held.order.merchant_id, held.order
-    if order.status in _GONE:
+    if order.status in _GONE and held.payment.status == "paid":
         return False
     for refund in await payments.refunds_of(tx, merchant_id, held.payment.payment_id):
         if refund.status in {"pending", "parked"}:
             await note_refund(tx, held.payment, refund, _RETURNED)
-    held.payment = await payments.lock(tx, merchant_id, held.payment.payment_id)
+    held.payment = await requests.lock(tx, merchant_id, held.payment.payment_id)
     if held.payment.refundable_minor:
         key = held.key("returned")
         paid, refund = await payments.begin_refund(tx, held.payment, owed=True, reason="returned by Payme", provider_key=key)
         await note_refund(tx, paid, refund, _RETURNED)
-        held.payment = await payments.lock(tx, merchant_id, held.payment.payment_id)
-    if order.status != "cancelled":
+        held.payment = await requests.lock(tx, merchant_id, held.payment.payment_id)
+    if order.status not in {"cancelled", *_GONE}:
         await _cancel(ctx, tx, held)
     return True
 
