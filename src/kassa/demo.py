@@ -72,7 +72,7 @@ async def load(ctx: Context) -> int:
         for product_id, name, price, stock in _PRODUCTS
     ]
     ambassadors = [
-        Publication(str(number), f"Ambassador {number}", Money(price, AMBASSADORS.currency), None)
+        Publication(str(number), f"Ambassador #{number}", Money(price, AMBASSADORS.currency), None)
         for number, price in AMBASSADOR_PRICES.items()
     ]
     async with ctx.db.transaction("seed") as tx:

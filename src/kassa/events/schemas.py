@@ -114,7 +114,10 @@ SHAPES: Final[dict[str, Schema]] = {
             "status": {"enum": ["pending", "paid", "processing", "shipped", "delivered", "cancelled"]},
             "payment_status": {"enum": ["pending", "paid", "failed", "refunded"]},
             "payment_id": _id(),
-            "user_id": _or_null(_text("Null for a guest.")),
+            "user_id": {
+                "type": ["string", "integer", "null"],
+                "description": "Null for a guest; a number only for orders of ambassadors.",
+            },
             "total": _MONEY,
             "currency": _CURRENCY,
             "items": {"type": "array", "items": {"$ref": "#/$defs/OrderItem"}},

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from kassa.kit.errors import NotFound
+from kassa.kit.ids import in_json
 from kassa.kit.money import fixed_text
 from kassa.kit.moves import IllegalMove, Moves
 
@@ -112,7 +113,8 @@ class Order:
             for line in self.lines
         ]
         if self.channel == AMBASSADORS:
-            data |= {"purchase_id": data["order_id"], "amount": self.total_minor}
+            user_id = None if self.buyer_id is None else in_json(self.buyer_id)
+            data |= {"user_id": user_id, "purchase_id": data["order_id"], "amount": self.total_minor}
             for item, line in zip(items, self.lines, strict=True):
                 item |= {"ambassador_id": int(line.product_id), "price_paid": line.total_minor}
         whole = {**data, "items": items}

@@ -17,7 +17,8 @@ INVARIANT = 12
 
 _OTHERS_IDS = (
     "merchant_id", "buyer_id", "user_id", "caller", "product_id", "sku", "order_id", "ref", "reference", "provider_ref",
-    "external_id", "tracking_number", "subject",
+    "external_id", "tracking_number", "subject", "ambassador_id", "payme_id", "cashbox_id", "transaction_id", "fiscal_sign",
+    "receipt_id", "terminal_id", "qr_code_url",
 )  # fmt: skip
 
 _LONG = "[0-9 -]{13}"

@@ -139,7 +139,7 @@ UNAVAILABLE = status(grpc.StatusCode.UNAVAILABLE)
 
 async def test_an_ambassador_is_an_offer_at_the_price_of_now(asking: Asking) -> None:
     found = await asking.offers(1)
-    assert found == {"1": Offer("1", "1", "Ambassador 1", Money(5000000, "UZS"), (), None, "elsewhere")}
+    assert found == {"1": Offer("1", "1", "Ambassador #1", Money(5000000, "UZS"), (), None, "elsewhere")}
 
 
 async def test_one_call_asks_for_all_each_once(served: Served, asking: Asking) -> None:

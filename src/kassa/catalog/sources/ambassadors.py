@@ -203,7 +203,7 @@ def _offer(channel: Channel, product_id: str, price: int) -> Offer:
     return Offer(
         product_id=product_id,
         sku=product_id,
-        name=f"Ambassador {product_id}",
+        name=f"Ambassador #{product_id}",
         price=Money(price, channel.currency),
         images=(),
         stock=None,
