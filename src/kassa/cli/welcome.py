@@ -18,6 +18,10 @@ curl -s $API/api/orders -H "Authorization: Bearer $TOKEN" -d '{{"paymentMethod":
   {{"street": "123 Main St", "city": "Mumbai", "state": "Maharashtra", "postalCode": "400001", "country": "India"}}}}'
 curl -s $API/api/orders -H "Authorization: Bearer $TOKEN"
 """
+_BOOK = """\
+curl -s $API/cart/items -H "Authorization: Bearer $TOKEN" -d '{{"ambassador_id": 1}}'
+curl -s -X POST $API/checkout -H "Authorization: Bearer $TOKEN"     # then open {api}/sandbox/payme/<purchase_id>
+"""
 
 
 def welcome(settings: Settings, took_s: float) -> None:
@@ -49,6 +53,9 @@ def welcome(settings: Settings, took_s: float) -> None:
     line(f"  Data           {where}")
     line("\n[bold]Buy something[/] (paste it into another terminal):\n")
     screen.out(_BUY.format(api=api, token=make_token(settings, "1", "user", expires)))
+    if "purchases" in settings.surfaces and settings.payme_key:
+        line("[bold]Book an ambassador[/], and pay at a stand-in for Payme:\n")
+        screen.out(_BOOK.format(api=api))
     line("[bold]The shop's side[/] (`kassa token --user 2` makes other buyers; all tokens here are good for 12 h):\n")
     screen.out(f"STAFF={make_token(settings, '900', 'staff', expires)}\n")
     line("Ctrl-C stops it.\n")

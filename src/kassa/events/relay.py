@@ -79,13 +79,12 @@ def _ended(relaying: dict[str, asyncio.Task[None]], merchant_id: str, _: asyncio
 async def _relay(ctx: Context, broker: Broker, merchant_id: str) -> bool:
     """Publish one batch of a merchant; whether all of it was confirmed, so that it pays to look again at once."""
     async with ctx.db.transaction("events.lead") as tx:
-        await store.lock_feed(tx, merchant_id)
         lead = await store.lead_feed(tx, merchant_id, _LEASE_S)
         if lead is None:
             return False
+        if lead.last - lead.relayed < IN_FLIGHT:
+            await store.give_next_places(tx, merchant_id, IN_FLIGHT)
         batch = await store.next_to_relay(tx, merchant_id, lead.relayed, IN_FLIGHT)
-        if len(batch) < IN_FLIGHT and await store.give_next_places(tx, merchant_id, IN_FLIGHT):
-            batch = await store.next_to_relay(tx, merchant_id, lead.relayed, IN_FLIGHT)
     crash.reach("relay", "before_call")
     confirmed = await broker.publish([message_of(event) for event in batch])
     crash.reach("relay", "after_call")

@@ -28,6 +28,12 @@ _RELAYED = Write(
     """,
 )
 
+_LEAD = """
+    UPDATE feeds SET lease_until = now() + make_interval(secs => $2), lease_version = lease_version + 1
+     WHERE merchant_id = $1 AND (lease_until IS NULL OR lease_until < now())
+    RETURNING lease_version, relayed, last
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -41,11 +47,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """A relay leads the feed of a merchant until its lease ends; `relayed` is the newest place that the broker has confirmed."""
+    """A relay leads the feed of a merchant until its lease ends.
+
+    `relayed` is the newest place that the broker has confirmed, `last` the newest that was given.
+    """
 
     merchant_id: str
     version: int
     relayed: int
+    last: int
 
 
 # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -204,16 +214,12 @@ async def feeds_to_relay(reader: Reader, limit: int) -> list[str]:
 
 
 async def lead_feed(tx: Tx, merchant_id: str, lease_s: float) -> Lead | None:
-    """Take the lease of a feed whose row is locked; None when another relay leads it."""
-    row = await tx.row(
-        """
-        UPDATE feeds SET lease_until = now() + make_interval(secs => $2), lease_version = lease_version + 1
-         WHERE merchant_id = $1 AND (lease_until IS NULL OR lease_until < now())
-        RETURNING lease_version, relayed
-        """,
-        merchant_id, lease_s,
-    )  # fmt: skip
-    return None if row is None else Lead(merchant_id, row["lease_version"], row["relayed"])
+    """Take the lease of a feed, whose row is locked by that and made when it is missing; None when another relay leads it."""
+    row = await tx.row(_LEAD, merchant_id, lease_s)
+    if row is None:
+        await lock_feed(tx, merchant_id)
+        row = await tx.row(_LEAD, merchant_id, lease_s)
+    return None if row is None else Lead(merchant_id, row["lease_version"], row["relayed"], row["last"])
 
 
 async def next_to_relay(reader: Reader, merchant_id: str, relayed: int, limit: int) -> list[Recorded]:

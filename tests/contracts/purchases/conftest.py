@@ -10,7 +10,7 @@ from tests import rig, services
 from tests.rig import Server
 
 from .ambassadors import open_agency
-from .journeys import PAYME, Buyer, Shop, kassas_clock, open_shop
+from .journeys import PAYME, SHARED, Buyer, Shop, kassas_clock, open_shop
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def house_redis() -> Iterator[services.OwnRedis]:
 def shop(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], town_redis: services.OwnRedis) -> Iterator[Shop]:
     """A Kassa that asks our ambassadors service, shared by all files: hire ambassadors of your own, and never move its clock."""
     with open_agency() as agency:
-        settings = {**PAYME, **agency.settings, "REDIS_URL": town_redis.url}
+        settings = {**PAYME, **SHARED, **agency.settings, "REDIS_URL": town_redis.url}
         server = rig.make_server(_homes("town"), database_server.fresh(), settings)
         with rig.stopping([server]), open_shop(server, agency) as shop:
             server.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import pytest
 from tests import rig
@@ -155,7 +157,12 @@ def test_in_development_the_sandbox_cashbox_is_payable_by_a_click(plain: Shop) -
     assert pairs[0].startswith("m=")
     assert len(pairs[0]) > 2
     assert pairs[1:] == [f"ac.order_id={purchase['purchase_id']}", "a=2500000"]
-    assert plain.http.get(f"/sandbox/payme/{purchase['purchase_id']}").status_code == 200
+    page = f"/sandbox/payme/{purchase['purchase_id']}"
+    decline, pay = sorted(re.findall(r'<form[^>]* action="([^"]+)"', plain.http.get(page).text))
+    assert plain.http.post(urljoin(page, decline), follow_redirects=True).status_code == 200
+    assert (buyer.owns(), buyer.in_cart()) == ([], [4])
+    assert plain.http.post(urljoin(page, pay), follow_redirects=True).status_code == 200
+    assert (buyer.owns(), buyer.in_cart()) == ([4], [])
 
 
 def test_another_algorithm_is_taken_exactly(odd: Shop) -> None:

@@ -81,17 +81,15 @@ async def _create(
     ctx: Context, tx: Tx, box: Cashbox, payme_id: str, time_ms: int, amount: int, account: Mapping[str, Any]
 ) -> Transaction:
     rules = ctx.port(PaymeRules)
-    known = await payme.find(tx, box.merchant_id, payme_id)
+    known = await _again(tx, box, payme_id, amount, account)
     if known is not None:
-        payment = await payments.find(tx, box.merchant_id, known.payment_id)
-        assert payment is not None
-        return _again(box, known, payment, amount, account)
+        return known
     payment = await payment_for(tx, box, account)
     check_amount(payment, amount)
     payment = await _lock(tx, payment)
-    known = await payme.find(tx, box.merchant_id, payme_id)  # the same id, which was first by a moment
+    known = await _again(tx, box, payme_id, amount, account)  # the same id, which was first by a moment
     if known is not None:
-        return _again(box, known, payment, amount, account)
+        return known
     check_payable(payment, box.account_field)
     now = now_ms(payment)
     new = Transaction(
@@ -109,8 +107,12 @@ async def _create(
     return new
 
 
-def _again(box: Cashbox, known: Transaction, payment: Payment, amount: int, account: Mapping[str, Any]) -> Transaction:
-    """The answer for an id that is known: what was stored, or why not."""
+async def _again(tx: Tx, box: Cashbox, payme_id: str, amount: int, account: Mapping[str, Any]) -> Transaction | None:
+    """What was stored for an id that is known, or why it cannot be had; None for a new one."""
+    known = await payme.find(tx, box.merchant_id, payme_id)
+    payment = await payments.find(tx, box.merchant_id, known.payment_id) if known else None
+    if known is None or payment is None:
+        return None
     if known.state != CREATED:
         raise PaymeRefusal(NOT_NOW)
     if is_over(known, payment):
