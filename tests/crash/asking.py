@@ -6,6 +6,7 @@ stands still there; told on against the next server it begins by asking the very
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import http.client
@@ -30,8 +31,9 @@ Json = dict[str, Any]
 class Ask:
     """One request. With a `key` it is asked again at the end, and must be answered with the same bytes.
 
-    A buyer is a `user`, a merchant's server has an `api_key`, and a provider signs what it says (`signed`). `once`: another key, for
-    what is not answered twice. `good`: statuses that are final here, though elsewhere they are not.
+    A buyer is a `user`, a merchant's server has an `api_key`, a provider signs what it says (`signed`), and Payme shows login and key
+    of a `cashbox`. `once`: another key, for what is not answered twice. `good`: statuses that are final here, though elsewhere they
+    are not.
     """
 
     method: str
@@ -44,6 +46,8 @@ class Ask:
     signed: bool = False
     once: str | None = None
     good: tuple[int, ...] = ()
+    cashbox: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class LetPass:
 
 @dataclass(frozen=True)
 class Until:
-    """Waits until this question has a row for an answer, or the server is dead."""
+    """Waits until this question has a row for an answer, or the server is dead; answered with the first row as JSON."""
 
     sql: str
     args: tuple[Any, ...] = ()
@@ -132,6 +136,9 @@ def speak(server: rig.Server, ask: Ask, timeout_s: float = 15) -> Said:
         headers["X-Api-Key"] = ask.api_key
     if ask.signed:
         headers["X-Internal-Signature"] = hmac.new(server.webhook_secret.encode(), body or b"", hashlib.sha256).hexdigest()
+    if ask.cashbox:
+        headers["Authorization"] = f"Basic {base64.b64encode(ask.cashbox.encode()).decode()}"
+    headers |= dict(ask.headers)
     if ask.user is not None:
         headers["Authorization"] = f"Bearer {server.token(ask.user, ask.role)}"
     line = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
@@ -173,6 +180,8 @@ def is_final(said: Said, good: tuple[int, ...] = ()) -> bool:
     """Whether this answer is the end of it; else the same is asked again in a moment."""
     if said.status in {202, 500, 502, 503}:
         return said.status in good
+    if said.raw.startswith(b'{"jsonrpc":') and b'"code":-32400' in said.raw:  # Payme asks again, too
+        return False
     running = (b'"in_progress"', b'"idempotency_in_progress"', b"Checkout in progress")
     return not (said.status == 409 and any(word in said.raw for word in running))
 
@@ -240,12 +249,12 @@ class Caller:
                 self.called.append((step, said))
                 return said
             case Until():
-                while not server.sql(step.sql, *step.args):
+                while not (rows := server.sql(step.sql, *step.args)):
                     if not server.alive():
                         raise Broken("the server died while something was waited for")
                     assert time.monotonic() < until, step
                     time.sleep(0.05)
-                return Said(0, b"", replayed=False)
+                return Said(0, json.dumps(rows[0], default=str).encode(), replayed=False)
             case HangUp():
                 try:
                     return speak(server, step.ask, step.after_s)

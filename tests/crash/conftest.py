@@ -8,13 +8,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from functools import partial
 from pathlib import Path
 
 import aio_pika
+import grpc
 import pytest
 from tests import rig, services
 from tests.unit.notices.mailbox import open_mailbox
+
+from ambassador_service import ambassador_pb2
+from kassa.demo import AMBASSADOR_PRICES as PRICES
 
 from .hooks import Hooks
 from .nursery import Nursery
@@ -92,3 +97,28 @@ def open_post() -> Iterator[Callable[[Hooks], dict[str, str]]]:
             }
 
         yield open_one
+
+
+@pytest.fixture
+def serve_ambassadors() -> Iterator[Callable[[], dict[str, str]]]:
+    """Settings for a service of ambassadors that outlives whoever asks it: it knows those of the demo, at their prices."""
+    with contextlib.ExitStack() as stack:
+
+        def serve() -> dict[str, str]:
+            server = grpc.server(futures.ThreadPoolExecutor(2), options=(("grpc.so_reuseport", 0),))
+            handlers = {"ValidateAmbassadors": grpc.unary_unary_rpc_method_handler(_validate)}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ambassador.AmbassadorValidation", handlers),))
+            port = server.add_insecure_port("127.0.0.1:0")
+            server.start()
+            stack.callback(lambda: server.stop(None).wait())
+            return {"AMBASSADOR_GRPC_HOST": "127.0.0.1", "AMBASSADOR_GRPC_PORT": str(port)}
+
+        yield serve
+
+
+def _validate(raw: bytes, _: grpc.ServicerContext) -> bytes:
+    asked = list(ambassador_pb2.ValidateRequest.FromString(raw).ambassador_ids)
+    known = [ambassador_pb2.ValidAmbassador(ambassador_id=each, price=PRICES[each]) for each in asked if each in PRICES]
+    unknown = [each for each in asked if each not in PRICES]
+    said: bytes = ambassador_pb2.ValidateResponse(valid_ambassadors=known, invalid_ids=unknown).SerializeToString()
+    return said

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests import rig
 
-from kassa import collect, webhooks
+from kassa import collect, merchants, webhooks
 from kassa.collect import CollectRules, KeyedWish
 from kassa.events import FanOut
 from kassa.kit.context import Context
@@ -91,6 +91,11 @@ COMMANDS = (
         ("events", "replay", "DEAD LETTER"),
         "SELECT count(*)::int AS n FROM deliveries WHERE status = 'pending' AND replayed",
     ),
+    Command(
+        "payme.cashbox",
+        ("merchants", "payme", "set", "SELLER", "--id", "650000000000000000000042", "--key-file", "KEY", "--test"),
+        "SELECT count(*)::int AS n FROM payme_cashboxes WHERE cashbox_id = '650000000000000000000042'",
+    ),
 )
 
 
@@ -153,6 +158,29 @@ def dead_letter(dsn: str) -> str:
     return rig.run_alone(make)
 
 
+def seller(dsn: str) -> str:
+    """A merchant who asks for payments in the currency that Payme takes."""
+
+    async def make() -> str:
+        db = await Database.connect(dsn, size=2)
+        try:
+            async with db.transaction("seller") as tx:
+                await merchants.add_merchant(tx, "42", "A Seller", None, "UZS")
+        finally:
+            await db.close()
+        return "42"
+
+    return rig.run_alone(make)
+
+
+def key_file(home: Path) -> str:
+    """A file with the key of a cashbox."""
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "cashbox.key"
+    file.write_text("x7%Kassa&Crash?Only@Key#36$Chars=000\n")
+    return str(file)
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.name)
 def test_a_command_that_dies_did_all_of_it_or_nothing(open_town: Callable[..., Town], command: Command, moment: str) -> None:
@@ -163,6 +191,8 @@ def test_a_command_that_dies_did_all_of_it_or_nothing(open_town: Callable[..., T
         "STATEMENT": lambda: statement(town.home),
         "ENDPOINT": lambda: endpoint(town.dsn),
         "DEAD LETTER": lambda: dead_letter(town.dsn),
+        "SELLER": lambda: seller(town.dsn),
+        "KEY": lambda: key_file(town.home),
     }
     words = [known[word]() if word in known else word for word in command.words]
     assert town.runs(*words, crash_at=f"{command.name}:{moment}") == -signal.SIGKILL

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from . import merchants, stories, told
+from . import at_payme, merchants, receipts, stories, told
 from .hooks import Hooks
 from .playing import WITHIN_S, Chapter, Town
 from .stories import Story
@@ -36,6 +36,8 @@ class Contents:
     broker: bool = False
     post: bool = False
     """There is a mail server."""
+    ambassadors: bool = False
+    """There is a service that judges ambassadors."""
 
 
 TOLD = {"EMAIL_BACKEND": "none", "WEBHOOK_TIMEOUT_S": "1", "WEBHOOK_RETRY_SECONDS": "0,1,1,1,1,1"}
@@ -89,6 +91,14 @@ CHAPTERS = {
     "webhooks through the broker": Contents(
         told.RELAYED, ("link",), settings=TOLD, within_s=LOST_ATTEMPT_S, hooks=True, broker=True
     ),
+    "Payme": Contents(at_payme.PAYING, again=("checkout.withdraw:after_commit",), settings=at_payme.CASHBOX),
+    "Payme, late": Contents(at_payme.LATE, settings=at_payme.CASHBOX),
+    "Payme lets go": Contents(at_payme.LET_GO, settings=at_payme.CASHBOX),
+    "ambassadors that go": Contents(at_payme.GONE, settings=at_payme.CASHBOX),
+    "a service of ambassadors": Contents(at_payme.ASKED, settings=at_payme.CASHBOX, ambassadors=True),
+    "Payme's receipts: given back": Contents(receipts.CANCELLED, shift_s=20),
+    "Payme's receipts: queued": Contents(receipts.QUEUED),
+    "Payme's receipts: paid": Contents(receipts.PAID),
     "letters": Contents(told.LETTERS, ("user",), settings=LETTERS, hooks=True),
     "letters by SMTP": Contents(told.POSTED, hooks=True, post=True),
 }
@@ -97,7 +107,11 @@ CHAPTERS = {
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_whatever_dies_wherever(
-    open_town: Callable[..., Town], open_rooms: Callable[[], Settings], open_post: Callable[[Hooks], Settings], name: str
+    open_town: Callable[..., Town],
+    open_rooms: Callable[[], Settings],
+    open_post: Callable[[Hooks], Settings],
+    serve_ambassadors: Callable[[], Settings],
+    name: str,
 ) -> None:
     contents = CHAPTERS[name]
     town = open_town(*contents.neighbours)
@@ -107,6 +121,8 @@ def test_whatever_dies_wherever(
         town.settings = {setting: value.replace("HOOKS", hooks.url) for setting, value in town.settings.items()}
         if contents.post:
             town.settings |= open_post(hooks)
+    if contents.ambassadors:
+        town.settings |= serve_ambassadors()
     if contents.broker:
         town.settings |= open_rooms()
     chapter = Chapter(town, contents.shift_s, contents.again, contents.within_s)

@@ -15,7 +15,7 @@ from kassa.catalog import Offer
 from kassa.checkout import start, store
 from kassa.checkout.answers import repeat
 from kassa.checkout.held import Held
-from kassa.checkout.payme import with_link
+from kassa.checkout.payme import TokenPayment, with_link
 from kassa.checkout.rules import Rules
 from kassa.checkout.saga import drive
 from kassa.checkout.wishes import CartWish, Placed, RenderOrder, Replayed
@@ -125,6 +125,7 @@ async def _place(
     ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, render: RenderOrder
 ) -> Placed | Replayed:
     waits_for_link = purchase.provider == "link"
+    paying = TokenPayment(ctx, purchase, wish.card_token)
     try:
         async with start.starting(ctx, purchase) as tx:
             if wish.key is not None:
@@ -134,6 +135,7 @@ async def _place(
             if not await carts.take_lines(tx, cart):
                 raise CartMoved
             held = await start.begin(ctx, tx, purchase)
+            await paying.begin(tx, held.payment)
             placed = Placed(held.order, created=True)
             if wish.key is not None and not waits_for_link:
                 await once.answer(tx, ctx.keys, wish.key, *render(placed))
@@ -146,6 +148,7 @@ async def _place(
             raise CartMoved from None
         return first
     leading = _lead(ctx, held)
+    paying.go_on(held.payment)
     if wish.token is not None:
         notices.learn(ctx, placed.order.merchant_id, placed.order.order_id, _contact(wish), wish.token)
     if leading is not None and waits_for_link:

@@ -22,9 +22,11 @@ from kassa.checkout.settle import conclude_in
 from kassa.checkout.start import Purchase
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
-from kassa.payments import Verdict, payme, requests
+from kassa.payments import Payment, Verdict, payme, requests
 from kassa.payments.model import RefundVerdict
-from kassa.payments.payme.model import PaymeRules
+from kassa.payments.payme.charge import begin_charge, charge
+from kassa.payments.payme.give_back import Subscribe
+from kassa.payments.payme.model import PROVIDER, PaymeRules
 
 SUPERSEDED = Verdict("cancelled", code="superseded", message="A newer checkout of this cart replaced it.")
 _RETURNED = RefundVerdict("succeeded", message="returned by Payme")
@@ -47,6 +49,25 @@ async def with_link(ctx: Context, purchase: Purchase, hold: timedelta) -> Purcha
         raise payme.NoCashbox
     url = payme.pay_link(rules, box, str(purchase.order_id), purchase.total.minor)
     return replace(purchase, pay_url=url, hold=hold)
+
+
+class TokenPayment:
+    """A purchase that is tried with a card's token beside its link, where it has one and the Subscribe API is on; else nothing."""
+
+    def __init__(self, ctx: Context, purchase: Purchase, token: str | None) -> None:
+        self._ctx = ctx
+        self._token = token if purchase.provider == PROVIDER and ctx.ports.get(Subscribe) is not None else None
+
+    async def begin(self, tx: Tx, payment: Payment) -> None:
+        """Note the intent, in the transaction that opens the payment."""
+        if self._token is not None:
+            await begin_charge(tx, payment)
+
+    def go_on(self, payment: Payment) -> None:
+        """After the commit: pay in the background. The token goes with this call, and is forgotten here."""
+        token, self._token = self._token, None
+        if token is not None:
+            self._ctx.background.spawn(charge(self._ctx, payment, token), name=f"charge {payment.payment_id}")
 
 
 async def lock_together(tx: Tx, merchant_id: str, order_id: uuid.UUID) -> Together:

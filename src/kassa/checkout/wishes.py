@@ -21,7 +21,8 @@ class CartWish:
 
     `method` is the contract's text (`credit_card`, `link:stripe` …), `version` the cart version that was looked at,
     `expected_total` what the buyer agreed to, `asked` keyed hashes of address and method (rule 4 of the contract), the one to
-    keep first. `token` is the caller's own, good for asking the user service who that is.
+    keep first. `token` is the caller's own, good for asking the user service who that is; `card_token` that of a
+    card at Payme, for the length of this request.
     """
 
     channel: Channel
@@ -36,6 +37,7 @@ class CartWish:
     key: once.Key | None = None
     name: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    card_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,8 +316,8 @@ class _Gathering:
         return getattr(self._writer, name)
 
     def _send(self) -> None:
-        if self._parts:
-            parts, self._parts = self._parts, []
+        parts, self._parts = self._parts, []
+        if parts and not self._writer.is_closing():  # what was left for a connection that is over is lost with it
             self._writer.write(b"".join(parts))
 
 

@@ -46,6 +46,7 @@ CLOCKWORK = (
     Tick("checkouts", 0.5, checkout.sweep_checkouts),
     Tick("payments", 0.25, collect.sweep_payments),
     Tick("payments", 1.0, payme.sweep_attempts),
+    Tick("payments", 1.0, payme.sweep_charges),
     Tick("reports", 1.0, collect.sweep_unmatched),
     Tick("refunds", 1.0, checkout.sweep_refunds),
     Tick("notices", 0.5, notices.send_due),

@@ -203,6 +203,30 @@ def the_books_are_in_order(server: Server) -> None:
     kassa(server, "verify", "--json")
 
 
+def every_transaction_is_possible(server: Server) -> None:
+    """The invariants of the Payme specification (section 4), and events that can happen once only: asked of all rows."""
+    wrong = server.sql(
+        """
+        SELECT payme_id, state FROM payme_transactions
+         WHERE state NOT IN (1, 2, -1, -2) OR (coalesce(perform_ms, 0) > 0) <> (state IN (2, -2))
+            OR (coalesce(cancel_ms, 0) > 0) <> (state < 0) OR (reason IS NOT NULL) <> (state < 0)
+            OR (state IN (2, -2) AND perform_ms > least(time_ms, create_ms) + 43200000)
+        """
+    )
+    assert wrong == []
+    twice = server.sql(
+        "SELECT merchant_id, payment_id FROM payme_transactions WHERE state IN (1, 2) GROUP BY 1, 2 HAVING count(*) > 1"
+    )
+    assert twice == []
+    repeated = server.sql(
+        """
+        SELECT subject, type FROM events WHERE type IN ('order.created', 'order.paid', 'order.cancelled', 'payment.paid',
+               'payment.refunded', 'payment.expired', 'checkout.started') GROUP BY merchant_id, subject, type HAVING count(*) > 1
+        """
+    )
+    assert repeated == []
+
+
 def nothing_was_said_aloud(server: Server, *secret: str) -> None:
     """No secret stands in a log."""
     log = server.log_text()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests import rig
 
-from .booking import Booking, nobody_was_surprised, nothing_was_said_aloud, the_books_are_in_order
+from .booking import Booking, every_transaction_is_possible, nobody_was_surprised, nothing_was_said_aloud, the_books_are_in_order
 from .paycom import KEY, LOGIN, PAYME_ID, Cashbox, basic
 
 SELL_IN_UZS = """
@@ -37,6 +37,7 @@ def _town(database_server: rig.DatabaseServer, _homes: Callable[[str], Path]) ->
         yield Booking(server, Cashbox(server))
         assert server.alive(), server.log_text()[-4000:]
         the_books_are_in_order(server)
+        every_transaction_is_possible(server)
         nothing_was_said_aloud(server, KEY, basic(LOGIN, KEY).removeprefix("Basic "))
         nobody_was_surprised(server)
 
@@ -63,11 +64,11 @@ class Still:
     def payme(self) -> Cashbox:
         return self.booking.cashbox
 
-    def at(self, ms: int) -> int:
+    def at(self, ms: int, microseconds: int = 0) -> int:
         """It is this moment now, until told otherwise."""
         self.booking.server.sql(
             "CREATE OR REPLACE FUNCTION kassa_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS "
-            f"$$SELECT timestamptz 'epoch' + interval '{ms // 1000} seconds' + interval '{ms % 1000} milliseconds'$$"
+            f"$$SELECT timestamptz 'epoch' + interval '{ms // 1000} seconds' + interval '{ms % 1000 * 1000 + microseconds} microseconds'$$"
         )
         return ms
 
@@ -76,14 +77,16 @@ class StandsStill(Cashbox):
     """Payme, reading the clock anew each time."""
 
     def now(self) -> int:
-        [row] = self.server.sql("SELECT round(extract(epoch FROM kassa_now()) * 1000)::bigint AS ms")
+        [row] = self.server.sql("SELECT floor(extract(epoch FROM kassa_now()) * 1000)::bigint AS ms")
         ms: int = row["ms"]
         return ms
 
 
 @pytest.fixture(scope="session")
 def still(database_server: rig.DatabaseServer, _homes: Callable[[str], Path]) -> Iterator[Still]:
-    server = rig.make_server(_homes("ps"), database_server.fresh(), {"PAYME_ID": PAYME_ID, "PAYME_KEY": KEY})
+    server = rig.make_server(
+        _homes("ps"), database_server.fresh(), {"PAYME_ID": PAYME_ID, "PAYME_KEY": KEY, "PAYME_IP_ALLOWLIST": "127.0.0.1"}
+    )
     with rig.stopping([server]):
         server.start()  # `dev` brings the demo data
         server.kill()

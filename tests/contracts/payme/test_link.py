@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 
+from tests.rig import Server
+
 from .booking import Booking
 from .paycom import PAYME_ID, Cashbox, Purchase, result
 
@@ -28,6 +30,13 @@ def test_the_link_names_the_cashbox_the_order_and_the_amount(booking: Booking, p
         link = dict(pairs)
         params = {"amount": int(link["a"]), "account": {"order_id": link["ac.order_id"]}}
         assert result(payme.ask("CheckPerformTransaction", params)) == {"allow": True}
+
+
+def test_without_settings_development_has_a_sandbox_cashbox(server: Server) -> None:
+    """Ruling 35: it is in test mode, unless said otherwise."""
+    purchase = Booking(server, Cashbox(server)).buy()
+    pairs = decoded(purchase, "https://test.paycom.uz")
+    assert pairs == [("m", "650000000000000000000001"), ("ac.order_id", purchase.purchase_id), ("a", str(purchase.amount))]
 
 
 def test_the_link_of_a_purchase_never_changes(booking: Booking, payme: Cashbox) -> None:

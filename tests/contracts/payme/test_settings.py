@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 from tests import rig
 
 from .booking import Booking
-from .conftest import ODD_KEY
+from .conftest import ODD_KEY, TOWN
 from .paycom import HALF_A_DAY, KEY, LOGIN, PAYME_ID, Cashbox, a_tx, parsed, refused, result
 from .texts import DENIED, MALFORMED, NO_ORDER, NO_TRANSACTION, NOT_NOW
 
@@ -126,6 +127,15 @@ BAD = {
     "an unknown language": ({**GOOD, "PAYME_LANG": "fr"}, "PAYME_LANG"),
     "another busy code": ({**GOOD, "PAYME_BUSY_ORDER_CODE": "-31050"}, "PAYME_BUSY_ORDER_CODE"),
     "no addresses": ({**GOOD, "PAYME_IP_ALLOWLIST": "paycom"}, "PAYME_IP_ALLOWLIST"),
+    "nothing, in production": (
+        {
+            "PRODUCTION": "true",
+            "SURFACES": "purchases",
+            "KASSA_SECRET": TOWN["KASSA_SECRET"],
+            "JWT_SECRET": secrets.token_urlsafe(48),
+        },
+        "PAYME_",
+    ),
 }
 
 
@@ -144,14 +154,8 @@ def test_settings_that_cannot_be_stop_the_start_with_one_line(kassa_dsn: str, tm
 
 def ended(dsn: str, home: Path, settings: dict[str, str]) -> tuple[int | None, str]:
     """How `kassa serve` ends with these settings: its exit code, None if it did not end, and what it said."""
-    environment = rig.clean_environment(
-        DATABASE_URL=dsn,
-        PRODUCTION="false",
-        JWT_SECRET=rig.JWT_SECRET,
-        KASSA_HOME=str(home),
-        HTTP_PORT=str(rig.free_port()),
-        **settings,
-    )
+    own = {"DATABASE_URL": dsn, "PRODUCTION": "false", "JWT_SECRET": rig.JWT_SECRET, "HTTP_PORT": str(rig.free_port())}
+    environment = rig.clean_environment(KASSA_HOME=str(home), **own | settings)
     home.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "kassa", "serve"],

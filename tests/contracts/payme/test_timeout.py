@@ -9,7 +9,7 @@ import pytest
 
 from .booking import Booking
 from .conftest import DAY, Still
-from .paycom import HALF_A_DAY, Cashbox, Purchase, a_tx, refused, result, until
+from .paycom import HALF_A_DAY, Cashbox, Purchase, a_tx, code_of, refused, result, until
 from .texts import BUSY, CLOSED, NO_TRANSACTION, NOT_NOW
 
 HOUR = 3_600_000
@@ -68,6 +68,21 @@ def test_it_lives_for_twelve_hours_of_paymes_time_or_ours(still: Still, slow: Ca
         seen = slow.seen(tx)
         assert (seen["state"], seen["reason"], seen["cancel_time"]) == (-1, 4, deadline + 1)
     assert slow.state(txs[0]) == (2, None)
+
+
+@pytest.mark.parametrize("microseconds", [1, 499, 500, 999])
+def test_a_moment_between_two_milliseconds_is_judged_and_written_alike(
+    still: Still, slow: Cashbox, morning: int, purchase: Purchase, microseconds: int
+) -> None:
+    """One reading of the clock: what is performed at the deadline does not say that it was performed after it."""
+    tx, deadline = slow.created(purchase, time=morning), morning + HALF_A_DAY
+    still.at(deadline, microseconds)
+    answer = slow.perform(tx)
+    if code_of(answer) == 0:
+        assert result(answer)["perform_time"] <= deadline
+    else:
+        refused(answer, NOT_NOW)
+        assert slow.seen(tx)["cancel_time"] > deadline
 
 
 def test_what_expired_stays_so_and_releases_the_order(still: Still, slow: Cashbox, morning: int, purchase: Purchase) -> None:
@@ -198,6 +213,15 @@ def closed(booking: Booking, purchase: Purchase, payme: Cashbox) -> None:
     assert books.events["payment.expired"] <= 1
     refused(payme.check_perform(purchase), CLOSED)
     refused(payme.create(purchase, a_tx()), CLOSED)
+
+
+# Whose address counts
+
+
+def test_without_a_trusted_proxy_nobody_believes_a_header(still: Still, slow: Cashbox) -> None:
+    """This Kassa lets 127.0.0.1 in, which we are, whatever the header says."""
+    for address in ("8.8.8.8", "185.234.113.5", "127.0.0.1", "x"):
+        refused(slow.with_(headers={"X-Forwarded-For": address}).check(a_tx()), NO_TRANSACTION)
 
 
 # With workers

@@ -10,7 +10,7 @@ from tests import rig, services
 from tests.rig import Server
 
 from .ambassadors import open_agency
-from .journeys import PAYME, SHARED, Buyer, Shop, kassas_clock, open_shop
+from .journeys import PAYME, SHARED, Buyer, Shop, eventually, kassas_clock, open_shop
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +32,9 @@ def house_redis() -> Iterator[services.OwnRedis]:
 
 
 @pytest.fixture(scope="session")
-def shop(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], town_redis: services.OwnRedis) -> Iterator[Shop]:
-    """A Kassa that asks our ambassadors service, shared by all files: hire ambassadors of your own, and never move its clock."""
+def _town(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], town_redis: services.OwnRedis) -> Iterator[Shop]:
     with open_agency() as agency:
-        settings = {**PAYME, **SHARED, **agency.settings, "REDIS_URL": town_redis.url}
+        settings = {**PAYME, **agency.settings, "REDIS_URL": town_redis.url}
         server = rig.make_server(_homes("town"), database_server.fresh(), settings)
         with rig.stopping([server]), open_shop(server, agency) as shop:
             server.start()
@@ -43,9 +42,18 @@ def shop(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], tow
             server.kill()  # nobody waits for the end of what nobody asked
 
 
+@pytest.fixture
+def shop(_town: Shop) -> Shop:
+    """A Kassa that asks our ambassadors service, shared by all files: hire ambassadors of your own, and never move its clock.
+
+    Its source must answer within 300 ms: let few ask at once. When an earlier test was too slow, its breaker is given time.
+    """
+    assert eventually(_town.is_served, within=30)
+    return _town
+
+
 @pytest.fixture(scope="session")
-def market(database_server: rig.DatabaseServer, _homes: Callable[[str], Path]) -> Iterator[Shop]:
-    """A Kassa without Redis, whose ambassadors service may go away: leave it with its breaker closed."""
+def _far_market(database_server: rig.DatabaseServer, _homes: Callable[[str], Path]) -> Iterator[Shop]:
     with open_agency() as agency:
         server = rig.make_server(_homes("market"), database_server.fresh(), {**PAYME, **agency.settings})
         with rig.stopping([server]), open_shop(server, agency) as market:
@@ -54,10 +62,17 @@ def market(database_server: rig.DatabaseServer, _homes: Callable[[str], Path]) -
             server.kill()
 
 
+@pytest.fixture
+def market(_far_market: Shop) -> Shop:
+    """A Kassa without Redis, whose ambassadors service may go away. Its breaker is closed when a test begins."""
+    assert eventually(_far_market.is_served, within=30)
+    return _far_market
+
+
 @pytest.fixture(scope="session")
 def house(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], house_redis: services.OwnRedis) -> Iterator[Shop]:
-    """A Kassa with its own catalog, whose clock may be moved. Ambassadors 1, 2 and 4 stay; 3 and 5 belong to `test_deleted.py`."""
-    server = rig.make_server(_homes("house"), database_server.fresh(), {**PAYME, "REDIS_URL": house_redis.url})
+    """A Kassa with its own catalog, whose clock may be moved. Ambassadors 1 and 4 stay, the others will be deleted."""
+    server = rig.make_server(_homes("house"), database_server.fresh(), {**PAYME, **SHARED, "REDIS_URL": house_redis.url})
     with rig.stopping([server]), open_shop(server, clock=kassas_clock(server)) as house:
         server.start()
         yield house

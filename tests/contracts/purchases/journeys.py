@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-import json
 import re
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -267,9 +268,26 @@ class Shop:
         """Whether an unpaid purchase is closed: its payment is cancelled and Payme learns of it."""
         return self.status(purchase) == "cancelled" and self.payme.why_not(purchase) == CLOSED
 
+    def is_served(self) -> bool:
+        """Whether its source of prices answers it."""
+        return self.buyer().put(self.agency.hire(1)[0]).status_code == 201
+
     def later(self, seconds: float) -> None:
         """That much time passes."""
         self.server.sql("SELECT kassa_move_clock(make_interval(secs => $1))", float(seconds))
+
+    def books_agree(self) -> None:
+        """Every invariant holds, recomputed from the tables."""
+        checked = subprocess.run(
+            [sys.executable, "-m", "kassa", "verify"],
+            env=self.server.environment,
+            cwd=self.server.home,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
     def is_well(self) -> None:
         """It lives, and nothing that it printed looks like a crash."""
@@ -333,8 +351,3 @@ def told_of(shop: Shop, purchase: Json) -> list[str]:
     """The types of all events of a purchase's order and payment, oldest first."""
     subjects = f"order:{purchase['purchase_id']}", f"payment:{purchase['payment_id']}"
     return [event["type"] for event in events_of(shop, *subjects)]
-
-
-def as_json(raw: bytes) -> Any:
-    """JSON as the contract means it: numbers keep how they are written."""
-    return json.loads(raw, parse_float=str)

@@ -12,7 +12,7 @@ import redis
 from tests import services
 
 from .ambassadors import fails
-from .journeys import Buyer, Shop, a_key, eventually, fill, good, refusal
+from .journeys import Buyer, Json, Shop, a_key, eventually, fill, good, refusal
 
 CHANNEL = "ambassador.deleted"
 AT_ONCE_S = 1.0
@@ -258,12 +258,15 @@ def test_a_restart_makes_up_for_what_was_lost_and_forgets_nothing(shop: Shop, pu
     for start in range(0, len(hired), 99):
         assert {answer.status_code for answer in fill(shop.buyer(), hired[start : start + 99])} == {201}
 
+    sold_by_nobody = links_that_no_cart_tells_of(shop, publish)
+
     shop.server.kill()
     shop.agency.fire(leaves)
     with shop.agency.watched() as calls:
         shop.server.start()
         assert eventually(lambda: buyer.in_cart() == [stays] and buyer.cart()["invalid_ids"] == [], within=RECONNECTS_WITHIN_S)
         assert eventually(lambda: shop.is_over(good(first, 201)), within=1)
+        assert eventually(lambda: all(map(shop.is_over, sold_by_nobody)), within=1)
         settled(shop, publish)
     assert all(len(call.ids) <= 1000 for call in calls)
     assert {leaves, stays, heard_of, *hired} <= {one for call in calls for one in call.ids}
@@ -275,6 +278,22 @@ def test_a_restart_makes_up_for_what_was_lost_and_forgets_nothing(shop: Shop, pu
     publish(str(last))
     assert eventually(lambda: gone(witness), within=AT_ONCE_S)
     assert other.in_cart() == [heard_of]  # the same event, skipped
+
+
+def links_that_no_cart_tells_of(shop: Shop, publish: Publish) -> list[Json]:
+    """Purchases of ambassadors who have left: the line is gone, or the purchase was held when the message came or was lost."""
+    gone_line, heard, unheard, kept_line, other = shop.agency.hire(1, 2, 3, 4, 5)
+    one, two, three, four = (shop.buyer() for _ in range(4))
+    links = [one.buy(gone_line, other), two.buy(heard), three.buy(unheard), four.buy(kept_line)]
+    held = [shop.payme.create(links[1]), shop.payme.create(links[2])]
+    assert one.drop(gone_line).status_code == 204
+    publish(str(heard))
+    assert eventually(lambda: gone(two), within=AT_ONCE_S)
+    shop.agency.fire(gone_line, heard, unheard, kept_line)
+    assert [shop.payme.cancel(transaction) for transaction in held] == [-1, -1]
+    four.add(other)
+    refusal(four.check_out(), 409, "ambassadors_invalid", "invalid_ids")
+    return links
 
 
 def test_a_hundred_at_once_are_all_heard(shop: Shop, publish: Publish) -> None:

@@ -277,3 +277,14 @@ def test_a_replaced_purchase_is_announced_as_cancelled(shop: Shop, buyer: Buyer)
     assert told.count("order.cancelled") == 1
     assert "order.paid" not in told
     assert "payment.paid" not in told
+
+
+def test_the_books_agree(shop: Shop, buyer: Buyer) -> None:
+    """After purchases that were paid, given back, given up, held and replaced."""
+    one, two = shop.agency.hire(100, 20)
+    shop.payme.pay(buyer.buy(one))
+    shop.payme.cancel(shop.payme.pay(buyer.buy(two)), 5)
+    shop.payme.cancel(shop.payme.create(buyer.buy(one)))
+    shop.payme.create(good(buyer.check_out(), 201))
+    buyer.buy(two)
+    shop.books_agree()

@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,7 @@ ODD = {
 
 def run(home: Path, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """A command of Kassa that must end by itself."""
+    home.mkdir()
     ports = {"HTTP_PORT": str(rig.free_port()), "GRPC_PORT": str(rig.free_port())}
     env = {name: text for name, text in rig.clean_environment().items() if not name.startswith(("PAYME_", "AMBASSADOR_"))}
     return subprocess.run(
@@ -82,13 +83,13 @@ Ended = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory, kassa_dsn: str) -> dict[str, Ended]:
+def ends(_homes: Callable[[str], Path], kassa_dsn: str) -> dict[str, Ended]:
     """How each start with bad settings ended; they are made side by side."""
 
     def begin(case: str) -> Ended:
         settings, _ = BAD[case]
         command = "serve" if "PRODUCTION" in settings else "dev"
-        return run(tmp_path_factory.mktemp("bad"), command, **{"DATABASE_URL": kassa_dsn, "PRODUCTION": "false", **settings})
+        return run(_homes("bad"), command, **{"DATABASE_URL": kassa_dsn, "PRODUCTION": "false", **settings})
 
     with ThreadPoolExecutor(3) as hands:
         return dict(zip(BAD, hands.map(begin, BAD), strict=True))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -72,8 +70,8 @@ class Story:
         return {entry["account"]["order_id"] for entry in mine if entry["state"] == 2}
 
 
-def test_a_storm_leaves_one_truth(shop: Shop) -> None:
-    stories = [Story(shop, shop.buyer(), shop.agency.hire(100, 20, 3)) for _ in range(BUYERS)]
+def test_a_storm_leaves_one_truth(house: Shop) -> None:
+    stories = [Story(house, house.buyer(), [1, 4]) for _ in range(BUYERS)]
 
     def play(hand: int) -> None:
         dice = random.Random(hand)
@@ -88,20 +86,11 @@ def test_a_storm_leaves_one_truth(shop: Shop) -> None:
         shown = story.buyer.purchases(limit=100)
         assert sum(row["price_paid"] for row in shown["purchases"]) == sum(story.links[one]["amount"] for one in paid)
         for purchase in story.links.values():
-            assert (shop.status(purchase) == "completed") == (purchase["purchase_id"] in paid)
-        open_links = [one for one in story.links.values() if shop.payme.allows(one)]
+            assert (house.status(purchase) == "completed") == (purchase["purchase_id"] in paid)
+        open_links = [one for one in story.links.values() if house.payme.allows(one)]
         assert len(open_links) <= 1  # at most the latest purchase can still be begun
         story.buyer.put(story.hired[0])
         last = good(story.buyer.check_out(), 201)
         assert last["amount"] == story.buyer.cart()["total"]
-    shop.is_well()
-    checked = subprocess.run(
-        [sys.executable, "-m", "kassa", "verify"],
-        env=shop.server.environment,
-        cwd=shop.server.home,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    house.is_well()
+    house.books_agree()

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import asyncpg
 from tests import factories
-from tests.factories import Shop, Till, render_order, world
+from tests.factories import Shop, Till, render_order, render_payment, world
 
-from kassa import carts, catalog, checkout, orders, verify
+from kassa import carts, catalog, checkout, collect, orders, verify
 from kassa.catalog import Channel, Publication, Sources
 from kassa.catalog.sources import OwnSource
 from kassa.catalog.sources.ambassadors import OwnAmbassadors
 from kassa.checkout import PurchaseWish, Rules
 from kassa.checkout.wishes import MoveWish, Placed
-from kassa.collect import payme
+from kassa.collect import PaymentWish, Requested, payme
 from kassa.collect.payme import Cashbox, PaymeRefusal
 from kassa.kit import clock
 from kassa.kit.context import Context
@@ -29,6 +31,7 @@ from kassa.kit.database import Database
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
 from kassa.orders import Order
+from kassa.payments import Payment
 from kassa.payments import payme as attempts
 from kassa.payments.payme.model import PaymeRules
 from kassa.payments.providers import Payme
@@ -125,6 +128,17 @@ class Desk:
         """The same merchant, asking for payments of orders of its own."""
         return Till(Shop(self.ctx, replace(self.channel, channel="shop")))
 
+    def outside_wish(self, order_id: str, price: int = 700_000, *, alias: str = "payme", key: str | None = None) -> PaymentWish:
+        """That this merchant's own system asks for so much, to be paid at Payme unless another alias is named."""
+        wish = self.till.wish(order_id, price, alias=alias, key=key)
+        return replace(wish, price=Money(price, "UZS"))
+
+    async def asked(self, order_id: str, price: int = 700_000, *, alias: str = "payme", key: str | None = None) -> Payment:
+        """A payment for an order of the merchant's own that waits to be paid. The merchant has a subscription."""
+        made = await collect.request_payment(self.ctx, self.outside_wish(order_id, price, alias=alias, key=key), render_payment)
+        assert isinstance(made, Requested)
+        return made.payment
+
     # buyers
 
     async def put(self, buyer: str, *products: str) -> None:
@@ -168,10 +182,14 @@ class Desk:
     async def check_perform(self, order: Order) -> Answer:
         return await told(payme.check_perform(self.ctx, self.box, order.total_minor, self.account(order)))
 
-    async def create(self, order: Order, payme_id: str, *, time_ms: int | None = None, amount: int | None = None) -> Answer:
+    async def create(
+        self, wanted: Order | Payment, payme_id: str, *, time_ms: int | None = None, amount: int | None = None
+    ) -> Answer:
+        """Create an attempt to pay an order, or a payment that the merchant asked for."""
         time = time_ms if time_ms is not None else await self.now_ms()
-        total = amount if amount is not None else order.total_minor
-        return await told(payme.create(self.ctx, self.box, payme_id, time, total, self.account(order)))
+        total = wanted.total_minor if isinstance(wanted, Order) else wanted.amount_minor
+        account = self.account(wanted if isinstance(wanted, Order) else wanted.payment_id)
+        return await told(payme.create(self.ctx, self.box, payme_id, time, total if amount is None else amount, account))
 
     async def perform(self, payme_id: str) -> Answer:
         return await told(payme.perform(self.ctx, self.box, payme_id))
@@ -187,13 +205,13 @@ class Desk:
             found: list[dict[str, Any]] = json.loads(file.read())["transactions"]
         return found
 
-    async def created(self, order: Order) -> str:
+    async def created(self, order: Order | Payment) -> str:
         """An attempt that holds this order."""
         payme_id = an_id()
         assert state_of(await self.create(order, payme_id)) == 1
         return payme_id
 
-    async def performed(self, order: Order) -> str:
+    async def performed(self, order: Order | Payment) -> str:
         """An attempt that has paid this order."""
         payme_id = await self.created(order)
         assert state_of(await self.perform(payme_id)) == 2
@@ -255,6 +273,19 @@ class Desk:
     async def breaches(self) -> list[str]:
         """What `kassa verify` finds wrong in the whole database."""
         return [f"{each.invariant} {each.subject}: {each.text}" for each in await verify.run(self.ctx)]
+
+
+@contextlib.asynccontextmanager
+async def locked(desk: Desk, table: str, **where: object) -> AsyncIterator[None]:
+    """Somebody else holds a row meanwhile; those who wait for it go on in the order in which they came."""
+    ((column, value),) = where.items()
+    aside = await asyncpg.connect(desk.db._dsn)
+    try:
+        async with aside.transaction():
+            await aside.execute(f"SELECT FROM {table} WHERE {column} = $1 FOR UPDATE", value)
+            yield
+    finally:
+        await aside.close()
 
 
 async def told(call: Awaitable[dict[str, Any]]) -> Answer:

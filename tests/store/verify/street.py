@@ -19,8 +19,10 @@ from tests.factories import (
     open_shop,
     open_till,
     settle,
+    subscribe,
     world,
 )
+from tests.store.payme.desk import Desk, open_desk, open_goods, selling
 
 from kassa import checkout, collect, payments
 from kassa.catalog.sources import OwnSource
@@ -30,6 +32,7 @@ from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.ids import new_id
 from kassa.kit.money import Money
+from kassa.orders import Order
 from kassa.payments import Payment, Verdict
 
 DECLINED = replace(factories.CARD, number="4000000000000002")
@@ -70,6 +73,7 @@ class Street:
         await self.later()
         await self.outside()
         await self.merchants()
+        await self.at_payme()
 
     async def shop(self, ctx: Context | None = None) -> Shop:
         return await open_shop(ctx or world(self.db, providers=[self.cards, self.links]), mouse=100, lamp=50, gift=None)
@@ -229,6 +233,52 @@ class Street:
         paid = await till.payment(order.payment_id)
         await till.given_back(paid, lines=[collect.LineAsked("mouse", 2, restock=True), collect.LineAsked("lamp", 1)])
         self.note("lines given back", order, till.merchant_id)
+
+    async def at_payme(self) -> None:
+        """Ambassadors and goods that are paid at Payme, in all the ways that this ends or goes on."""
+        desk = await open_desk(selling(self.db, providers=[self.links]))
+
+        def note(name: str, order: Order) -> None:
+            self.note(f"payme {name}", order, desk.merchant_id)
+
+        note("waits", await desk.ordered("1", "2"))
+        held = await desk.ordered("1", "2")
+        await desk.created(held)
+        note("held", held)
+        paid = await desk.ordered("1", "2")
+        await desk.performed(paid)
+        note("paid", paid)
+        returned = await desk.ordered("3")
+        await desk.cancel(await desk.performed(returned), 5)
+        note("returned", returned)
+        cancelled = await desk.ordered("3")
+        await desk.performed(cancelled)
+        await desk.move(cancelled)
+        await desk.rest()
+        note("cancelled", cancelled)
+        let_go = await desk.ordered("4")
+        await desk.cancel(await desk.created(let_go), 2)
+        note("let go", let_go)
+        older = await desk.ordered("4")
+        await desk.put(older.buyer_id or "", "5")
+        newer = await desk.purchase(older.buyer_id or "")
+        await desk.performed(newer)
+        note("older", older)
+        note("newer", newer)
+        gone = await desk.ordered("4")
+        await checkout.withdraw(desk.ctx, desk.merchant_id, ["4"])
+        note("gone", gone)
+        await self.goods_at_payme(desk)
+
+    async def goods_at_payme(self, desk: Desk) -> None:
+        goods = await open_goods(desk, mouse=20)
+        order = await goods.order("who pays goods at Payme", {"mouse": 2}, method="payme")
+        await desk.performed(order)
+        self.note("payme goods", order, desk.merchant_id)
+        await subscribe(desk.ctx, desk.merchant_id, 10)
+        made = await desk.asked("outside")
+        await desk.performed(made)
+        self.stories["payme outside"] = Story(desk.merchant_id, payment=str(made.payment_id))
 
     async def link_payers(self) -> None:
         shop = await self.shop()

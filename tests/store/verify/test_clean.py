@@ -72,6 +72,16 @@ async def test_the_stories_ended_as_they_should(street: Street) -> None:
         "waits": ("paying", "waiting", "pending"),
         "silent": ("paying", "unknown", "pending"),
         "lines given back": ("completed", "paid", "paid"),
+        "payme waits": ("paying", "waiting", "pending"),
+        "payme held": ("paying", "waiting", "pending"),
+        "payme paid": ("completed", "paid", "paid"),
+        "payme returned": ("completed", "refunded", "cancelled"),
+        "payme cancelled": ("completed", "refunding", "cancelled"),  # until Payme's Cancel comes
+        "payme let go": ("undone", "cancelled", "cancelled"),  # by "gone": both hold that ambassador
+        "payme older": ("undone", "cancelled", "cancelled"),
+        "payme newer": ("completed", "paid", "paid"),
+        "payme gone": ("undone", "cancelled", "cancelled"),
+        "payme goods": ("completed", "paid", "paid"),
     }
     assert street.stories["bought"] == street.stories["repeated"]
 
@@ -97,6 +107,7 @@ async def test_the_stories_of_merchants_ended_as_they_should(street: Street) -> 
         "given back, pending": ("paid", None, True),
         "given back, impossible": ("paid", None, True),
         "by key": ("paid", None, False),
+        "payme outside": ("paid", None, True),
     }
 
 

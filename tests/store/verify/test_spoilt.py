@@ -257,6 +257,57 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
             (8, "A reference is held by two payments"),
         },
     ),
+    "a payment that no attempt holds any more": (
+        "UPDATE payments SET held_by = NULL WHERE payment_id = '{payme_held.payment}'",
+        {(6, "A payment is held by an attempt that is over, or an attempt holds a payment that does not know")},
+    ),
+    "a payment that is held by an attempt that is over": (
+        "UPDATE payme_transactions SET state = -1, cancel_ms = create_ms, reason = 4 WHERE payment_id = '{payme_held.payment}'",
+        {(6, "A payment is held by an attempt that is over")},
+    ),
+    "a payment that is held by another payment's attempt": (
+        "UPDATE payments SET held_by = (SELECT transaction_id FROM payme_transactions WHERE payment_id = '{payme_held.payment}')"
+        " WHERE payment_id = '{payme_waits.payment}'",
+        {(6, "A payment is held by an attempt that is over")},
+    ),
+    "a payment that was paid and not performed": (
+        "DELETE FROM payme_transactions WHERE payment_id = '{payme_paid.payment}'",
+        {(3, "Payme has performed or returned what its payment does not show, or a payment is paid that Payme has not performed")},
+    ),
+    "a performed attempt of a payment that is not paid": (
+        "UPDATE payme_transactions SET state = 2, perform_ms = create_ms WHERE payment_id = '{payme_held.payment}'",
+        {
+            (3, "Payme has performed or returned what its payment does not show"),
+            (6, "A payment is held by an attempt that is over"),
+        },
+    ),
+    "money that Payme returned and we did not": (
+        "UPDATE payme_transactions SET state = -2, cancel_ms = perform_ms, reason = 5 WHERE payment_id = '{payme_paid.payment}'",
+        {(3, "Payme has performed or returned what its payment does not show")},
+    ),
+    "a payment that Payme performed twice": (
+        """
+        INSERT INTO payme_transactions SELECT (t).* FROM (SELECT jsonb_populate_record(t, jsonb_build_object('transaction_id',
+            gen_random_uuid(), 'payme_id', 'twice')) AS t FROM payme_transactions t WHERE payment_id = '{payme_outside.payment}') x
+        """,
+        {(3, "Payme has performed or returned what its payment does not show")},
+    ),
+    "an attempt for another sum": (
+        "UPDATE payme_transactions SET amount_minor = amount_minor + 1 WHERE payment_id = '{payme_returned.payment}'",
+        {(6, "An attempt of Payme is for another sum or currency than its payment")},
+    ),
+    "a paid ambassador that the buyer has not": (
+        "DELETE FROM bought_lines WHERE order_id = '{payme_paid.order}' AND product_id = '2'",
+        {(3, "A buyer has not exactly the lines of a paid order of ambassadors")},
+    ),
+    "an ambassador that the buyer has kept": (
+        "UPDATE bought_lines SET given_back_at = NULL WHERE order_id = '{payme_returned.order}'",
+        {(3, "A buyer has not exactly the lines of a paid order of ambassadors")},
+    ),
+    "an ambassador that the buyer was given for another price": (
+        "UPDATE bought_lines SET price_minor = price_minor - 1 WHERE order_id = '{payme_paid.order}' AND product_id = '1'",
+        {(3, "A buyer has not exactly the lines of a paid order of ambassadors")},
+    ),
     # ── 4: stock ─────────────────────────────────────────────────────────────────────────────────────────────────────
     "a level that was changed by hand": (
         "UPDATE stock_levels SET on_hand = on_hand - 1 WHERE merchant_id = '{bought.merchant}' AND product_id = 'mouse'",

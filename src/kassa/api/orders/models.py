@@ -22,6 +22,9 @@ _CARD = re.compile(r"[0-9*xX•]*[0-9]{4}")
 _EXPIRY = re.compile(r"(0[1-9]|1[0-2])/[0-9]{2}")
 _BETWEEN = str.maketrans("", "", " -")
 
+CARD_TOKEN = re.compile(r"(?![0-9-]+\Z)[!-~]{1,1024}")
+"""A token of Payme's; digits alone would be the number of a card."""
+
 _SECRET_NAME = re.compile(r"cv[vcnd]|cid|csc|secur|verif|code|pin|pass|otp", re.IGNORECASE)
 """Names of members of `paymentDetails` that may hold a security code: they stay out even of keyed hashes."""
 _DIGITS: Final = re.compile(r"(?:[0-9][ -]?){11,}[0-9]")
@@ -70,7 +73,7 @@ def _details(given: Any) -> Any:
         raise PydanticCustomError("dict_type", "must be an object")
     if len(canonical(given)) > _MOST_DETAILS:
         raise PydanticCustomError("too_large", "must be at most 4 KiB")
-    return {name: given.get(name) for name in ("cardNumber", "expiryDate")}
+    return {name: given.get(name) for name in ("cardNumber", "expiryDate", "cardToken")}
 
 
 def _card_number(text: str) -> str:
@@ -91,6 +94,7 @@ class PaymentDetails(Body):
 
     card_number: Annotated[str, AfterValidator(_card_number)] | None = Field(default=None, alias="cardNumber", repr=False)
     expiry_date: Annotated[str, AfterValidator(_expiry)] | None = Field(default=None, alias="expiryDate", repr=False)
+    card_token: Any = Field(default=None, alias="cardToken", repr=False)
 
 
 _DETAILS_SCHEMA = {
@@ -106,6 +110,7 @@ _DETAILS_SCHEMA = {
                     "description": "Hidden digits may be `*`, `x` or `•`; the last four are visible.",
                 },
                 "expiryDate": {"type": ["string", "null"], "pattern": "^(0[1-9]|1[0-2])/[0-9]{2}$"},
+                "cardToken": {"description": "With `payme`: a card's token, made on Payme's side. Used once, not kept."},
             },
         },
         {"type": "null"},

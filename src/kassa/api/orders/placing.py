@@ -15,7 +15,7 @@ from kassa.api.errors import InvalidInput
 from kassa.api.keys import MONTH, canonical, given_key, key_of, replay
 from kassa.api.orders import shapes, shown
 from kassa.api.orders.cart import named_version
-from kassa.api.orders.models import PlaceOrder, trace_of, without_nulls, without_secrets
+from kassa.api.orders.models import CARD_TOKEN, PlaceOrder, trace_of, without_nulls, without_secrets
 from kassa.api.orders.problems import envelope
 from kassa.api.shop import the_shop
 from kassa.catalog import Channel
@@ -60,6 +60,7 @@ async def place_order(call: Call) -> Answer:
         token=caller.token,
         shipping_address=address,
         method=asked.payment_method,
+        card_token=_card_token(asked),
         card=trace_of(asked.payment_details.card_number if asked.payment_details else None, fingerprint),
         asked=_asked(call.ctx.keys, address, asked.payment_method),
         version=tag if tag is not None else asked.cart_version,
@@ -67,6 +68,16 @@ async def place_order(call: Call) -> Answer:
         key=key_of(call, sent, lambda hashed: (caller.scope, without_secrets(data, hashed)), MONTH),
     )
     return await _place(call, wish, channel)
+
+
+def _card_token(asked: PlaceOrder) -> str | None:
+    """The token of a card at Payme, where the order is paid there. A card's number in its place is refused and goes nowhere."""
+    given = asked.payment_details.card_token if asked.payment_details and asked.payment_method == "payme" else None
+    if given is None:
+        return None
+    if not isinstance(given, str) or not CARD_TOKEN.fullmatch(given):
+        raise InvalidInput.at("paymentDetails", "cardToken", problem="must be a token of Payme's", kind="card_token")
+    return given
 
 
 def _asked(keys: Keys, address: dict[str, Any], method: str) -> tuple[bytes, ...]:

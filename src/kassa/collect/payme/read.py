@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 import orjson
@@ -24,6 +25,7 @@ from kassa.kit.database import Reader
 from kassa.payments import Payment, payme
 from kassa.payments.payme.model import CREATED, Cashbox, PaymeRules, Transaction
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS = 2000
 _IN_MEMORY = 256 * 1024
 """Bytes of a statement that are kept in memory; a longer one goes through a file."""
@@ -97,5 +99,5 @@ def is_over(attempt: Transaction, payment: payments.Payment) -> bool:
 
 
 def now_ms(payment: payments.Payment) -> int:
-    """The moment at which a payment was read, in milliseconds of the one clock."""
-    return int(payment.read_at.timestamp() * 1000)
+    """The moment at which a payment was read, in whole milliseconds of the one clock."""
+    return (payment.read_at - _EPOCH) // timedelta(milliseconds=1)

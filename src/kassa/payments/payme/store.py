@@ -12,7 +12,8 @@ from kassa.payments.store import COLUMNS, payment_of
 
 _COLUMNS = """merchant_id, transaction_id, payme_id, cashbox_id, payment_id, account::text AS account, amount_minor,
     time_ms, deadline_ms, create_ms, perform_ms, cancel_ms, state, reason"""
-NOW_MS = "(extract(epoch FROM kassa_now()) * 1000)::bigint"
+NOW_MS = "floor(extract(epoch FROM kassa_now()) * 1000)::bigint"
+"""Whole milliseconds that have passed: what is judged and what is written is cut off in the same way."""
 
 
 def _transaction(row: Row) -> Transaction:
