@@ -6,6 +6,7 @@ source first, with no transaction open, and frozen by the first commit.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from kassa.catalog import Channel, Offer
 from kassa.catalog.sources import ProductsUnavailable
 from kassa.checkout import start, store
 from kassa.checkout.answers import repeat
-from kassa.checkout.held import MOVED
+from kassa.checkout.held import MOVED, Held
 from kassa.checkout.model import PURCHASES, Checkout
 from kassa.checkout.order_from_cart import CartEmpty, CartMoved
 from kassa.checkout.payme import lock_open, supersede, with_link
@@ -82,17 +83,19 @@ async def _try(ctx: Context, wish: PurchaseWish, render: RenderOrder) -> Placed 
     if cart is None or not cart.lines:
         raise CartEmpty
     existing = await store.of_version(ctx.db, channel.merchant_id, cart.cart_id, cart.version)
-    if existing is not None and _is_late(existing) and not await _is_held(ctx, existing, _LATE):
-        raise CartMoved
+    if existing is not None and _is_late(existing):
+        late = existing.checkout_id
+        if not await _close(ctx, cart, existing, _LATE, lambda held: held.checkout.checkout_id == late):
+            raise CartMoved
     try:
         offers = await catalog.offers_of(ctx, channel, [line.product_id for line in cart.lines])
     except ProductsUnavailable:
         if existing is None:
             raise
         return await _same(ctx, wish, existing, render)
-    invalid = sorted(int(line.product_id) for line in cart.lines if line.product_id not in offers)
-    if invalid and (existing is None or not await _is_held(ctx, existing, WITHDRAWN)):
-        raise AmbassadorsInvalid(invalid_ids=invalid)
+    invalid = [line.product_id for line in cart.lines if line.product_id not in offers]
+    if invalid and not await _close(ctx, cart, existing, WITHDRAWN, lambda held: _has_any(held, invalid)):
+        raise AmbassadorsInvalid(invalid_ids=sorted(map(int, invalid)))
     if existing is not None:
         return await _same(ctx, wish, existing, render)
     return await _place(ctx, wish, cart, [(offers[line.product_id], 1) for line in cart.lines], render)
@@ -117,23 +120,25 @@ async def _claim(ctx: Context, tx: Tx, key: once.Key, order: orders.Order) -> No
         raise once.Claimed(found)
 
 
+def _has_any(held: Held, product_ids: Sequence[str]) -> bool:
+    return any(line.product_id in product_ids for line in held.order.lines)
+
+
 def _is_late(checkout: Checkout) -> bool:
     return checkout.deadline is not None and checkout.deadline <= checkout.read_at
 
 
-async def _is_held(ctx: Context, checkout: Checkout, otherwise: Verdict) -> bool:
-    """Whether Payme holds a purchase that nobody should pay any more; if not it is closed, and the cart moves on."""
-    assert checkout.cart_id is not None
-    held_by_payme = False
+async def _close(ctx: Context, cart: Cart, existing: Checkout | None, otherwise: Verdict, meant: Callable[[Held], bool]) -> bool:
+    """Close the purchases of a cart that are `meant`, unless Payme holds them; whether it holds the existing one."""
+    is_held = False
     async with ctx.db.transaction("checkout.withdraw") as tx:
-        await carts.lock_version(tx, checkout.merchant_id, checkout.cart_id)
-        for held in await lock_open(tx, checkout.merchant_id, checkout.cart_id):
-            if held.checkout.checkout_id != checkout.checkout_id:
-                continue
-            held_by_payme = held.payment.held_by is not None
-            if not held_by_payme:
+        await carts.lock_version(tx, cart.merchant_id, cart.cart_id)
+        for held in await lock_open(tx, cart.merchant_id, cart.cart_id):
+            if held.payment.held_by is None and meant(held):
                 await conclude_in(ctx, tx, held, otherwise)
-    return held_by_payme
+            elif existing is not None and held.checkout.checkout_id == existing.checkout_id:
+                is_held = True
+    return is_held
 
 
 async def _place(

@@ -39,7 +39,7 @@ PREFETCH: Final = 20
 _IN_TURN = 8
 """Whoever publishes many lets others in between after so many: what arrives together is then of many merchants, and they are served
 side by side."""
-CHANNELS = 4
+CHANNELS = 8
 """Consumers of a process: each holds at most `PREFETCH` messages."""
 _LOOK_S = 5.0
 _HEARTBEAT_S = 5

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sized
+from dataclasses import replace
 from functools import partial
 
 from kassa.events import store
 from kassa.events.broker import DEADLINE_S, Broker, message_of
 from kassa.events.outbox import OUTBOX
+from kassa.events.store import Lead
 from kassa.kit import crash
 from kassa.kit.bell import Bell, Ear
 from kassa.kit.context import Context
@@ -32,6 +35,20 @@ _PLACES = 2000
 log = logging.getLogger("kassa.relay")
 
 
+class _Turns:
+    """So many merchants at the same time; whoever leads goes on as long as nobody waits and nobody wishes to stop."""
+
+    def __init__(self, relaying: Sized, stop: asyncio.Event) -> None:
+        self.gate = asyncio.Semaphore(AT_ONCE)
+        self._relaying = relaying
+        self._stop = stop
+
+    @property
+    def over(self) -> bool:
+        """Whether it is another's turn."""
+        return self._stop.is_set() or len(self._relaying) > AT_ONCE
+
+
 async def run(ctx: Context, stop: asyncio.Event) -> None:
     """Relay until `stop` is set; what is in flight then is waited for. May run in any number of processes.
 
@@ -39,7 +56,7 @@ async def run(ctx: Context, stop: asyncio.Event) -> None:
     """
     broker: Broker | None = ctx.ports.get(Broker)
     relaying: dict[str, asyncio.Task[None]] = {}
-    gate = asyncio.Semaphore(AT_ONCE)
+    turns = _Turns(relaying, stop)
     async with ctx.port(Bell).listen(OUTBOX) as ear:
         ending = asyncio.ensure_future(_wake_at(stop, ear))
         while not stop.is_set():
@@ -48,7 +65,7 @@ async def run(ctx: Context, stop: asyncio.Event) -> None:
                 if broker is None or await broker.ready(_POLL_S):
                     for merchant_id in await store.feeds_to_relay(ctx.db, _MERCHANTS):
                         if merchant_id not in relaying:
-                            task = asyncio.ensure_future(_lead(ctx, broker, merchant_id, gate, ear))
+                            task = asyncio.ensure_future(_lead(ctx, broker, merchant_id, turns, ear))
                             relaying[merchant_id] = task
                             task.add_done_callback(partial(_ended, relaying, merchant_id))
             except KassaError as error:
@@ -60,11 +77,11 @@ async def run(ctx: Context, stop: asyncio.Event) -> None:
             await asyncio.wait(relaying.values())
 
 
-async def _lead(ctx: Context, broker: Broker | None, merchant_id: str, gate: asyncio.Semaphore, ear: Ear) -> None:
-    """A batch of one merchant. Nobody waits for it, so that a busy merchant does not hold up the others."""
-    async with gate:
+async def _lead(ctx: Context, broker: Broker | None, merchant_id: str, turns: _Turns, ear: Ear) -> None:
+    """Some batches of one merchant. Nobody waits for it, so that a busy merchant does not hold up the others."""
+    async with turns.gate:
         try:
-            if await (_pass(ctx, merchant_id) if broker is None else _relay(ctx, broker, merchant_id)):
+            if await (_pass(ctx, merchant_id) if broker is None else _relay(ctx, broker, merchant_id, turns)):
                 ear.ring()
         except KassaError as error:
             log.warning("relay: %s", error.code)
@@ -76,20 +93,25 @@ def _ended(relaying: dict[str, asyncio.Task[None]], merchant_id: str, _: asyncio
     del relaying[merchant_id]
 
 
-async def _relay(ctx: Context, broker: Broker, merchant_id: str) -> bool:
-    """Publish one batch of a merchant; whether all of it was confirmed, so that it pays to look again at once."""
-    async with ctx.db.transaction("events.lead") as tx:
-        lead = await store.lead_feed(tx, merchant_id, _LEASE_S)
-        if lead is None:
-            return False
-        if lead.last - lead.relayed < IN_FLIGHT:
-            await store.give_next_places(tx, merchant_id, IN_FLIGHT)
-        batch = await store.next_to_relay(tx, merchant_id, lead.relayed, IN_FLIGHT)
-    crash.reach("relay", "before_call")
-    confirmed = await broker.publish([message_of(event) for event in batch])
-    crash.reach("relay", "after_call")
+async def _relay(ctx: Context, broker: Broker, merchant_id: str, turns: _Turns) -> bool:
+    """Publish batches of a merchant while each is confirmed whole and no other merchant waits; whether it pays to look again."""
+    lead: Lead | None = None
+    while True:
+        async with ctx.db.transaction("events.lead") as tx:
+            lead = await (store.lead_feed(tx, merchant_id, _LEASE_S) if lead is None else store.lead_on(tx, lead, _LEASE_S))
+            if lead is None:
+                return False
+            if lead.last - lead.relayed < IN_FLIGHT:
+                await store.give_next_places(tx, merchant_id, IN_FLIGHT)
+            batch = await store.next_to_relay(tx, merchant_id, lead.relayed, IN_FLIGHT)
+        crash.reach("relay", "before_call")
+        confirmed = await broker.publish([message_of(event) for event in batch])
+        crash.reach("relay", "after_call")
+        lead = replace(lead, relayed=lead.relayed + confirmed)
+        if confirmed < IN_FLIGHT or turns.over:
+            break
     async with ctx.db.transaction("events.relayed", lasting=False) as tx:
-        await store.note_relayed(tx, lead, lead.relayed + confirmed)
+        await store.note_relayed(tx, lead, lead.relayed)
     return 0 < len(batch) == confirmed
 
 

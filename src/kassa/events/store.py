@@ -222,6 +222,19 @@ async def lead_feed(tx: Tx, merchant_id: str, lease_s: float) -> Lead | None:
     return None if row is None else Lead(merchant_id, row["lease_version"], row["relayed"], row["last"])
 
 
+async def lead_on(tx: Tx, lead: Lead, lease_s: float) -> Lead | None:
+    """Note how far the broker has confirmed, and go on leading; None, and nothing is noted, when the lease went to another."""
+    row = await tx.row(
+        """
+        UPDATE feeds SET relayed = greatest(relayed, $3), lease_until = now() + make_interval(secs => $4)
+         WHERE merchant_id = $1 AND lease_version = $2 AND lease_until IS NOT NULL
+        RETURNING relayed, last
+        """,
+        lead.merchant_id, lead.version, lead.relayed, lease_s,
+    )  # fmt: skip
+    return None if row is None else Lead(lead.merchant_id, lead.version, row["relayed"], row["last"])
+
+
 async def next_to_relay(reader: Reader, merchant_id: str, relayed: int, limit: int) -> list[Recorded]:
     """The events behind the newest one that the broker has confirmed, in the order of their places, which have no gaps."""
     rows = await reader.rows(

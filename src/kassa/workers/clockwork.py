@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from kassa import checkout, collect, notices, webhooks
 from kassa.collect import payme
 from kassa.events import feed
-from kassa.kit import once, statistics
+from kassa.kit import heard, once, statistics
 from kassa.kit.context import Context
+from kassa.payments import payme as receipts
 from kassa.webhooks.delivery import Deliverer
 
 
@@ -27,6 +28,10 @@ class Tick:
 
 async def _sweep_keys(ctx: Context) -> int:
     return await once.sweep(ctx.db)
+
+
+async def _forget_heard(ctx: Context) -> int:
+    return await heard.sweep(ctx.db)
 
 
 async def _look_at_grown_tables(ctx: Context) -> int:
@@ -46,7 +51,7 @@ CLOCKWORK = (
     Tick("checkouts", 0.5, checkout.sweep_checkouts),
     Tick("payments", 0.25, collect.sweep_payments),
     Tick("payments", 1.0, payme.sweep_attempts),
-    Tick("payments", 1.0, payme.sweep_charges),
+    Tick("payments", 1.0, receipts.sweep_charges),
     Tick("reports", 1.0, collect.sweep_unmatched),
     Tick("refunds", 1.0, checkout.sweep_refunds),
     Tick("notices", 0.5, notices.send_due),
@@ -56,5 +61,6 @@ CLOCKWORK = (
     Tick("deliver", 60.0, _tidy),
     Tick("relay", 3600.0, feed.shorten_feeds),
     Tick("keys", 60.0, _sweep_keys),
+    Tick("keys", 3600.0, _forget_heard),
     Tick("statistics", 2.0, _look_at_grown_tables),
 )

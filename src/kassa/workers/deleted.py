@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kassa import catalog, checkout
-from kassa.kit import clock
+from kassa.kit import clock, heard
 from kassa.kit.bell import Ear
 from kassa.kit.context import Context
 from kassa.kit.database import DatabaseAway
@@ -87,7 +87,8 @@ class Inbox:
     """What was heard and has had no effect yet. An event whose id was heard before is skipped; the newest ids are remembered."""
 
     def __init__(self) -> None:
-        self.waiting: OrderedDict[int, None] = OrderedDict()
+        self.waiting: OrderedDict[int, set[str]] = OrderedDict()
+        """Ambassadors with the ids of the events that told it; none for one that was told without."""
         self._known: OrderedDict[str | int, None] = OrderedDict()
         self.heard, self.lost = Ear(), Ear()
         """Rung when something waits, and when something may have been lost."""
@@ -100,18 +101,23 @@ class Inbox:
         elif len(self.waiting) >= _MOST:
             self.lost.ring()
         elif not self._is_known(deleted.event_id):
-            self.waiting[deleted.ambassador_id] = None
+            self._wait_with(deleted.ambassador_id, set() if deleted.event_id is None else {str(deleted.event_id)})
             self.heard.ring()
 
-    def take(self) -> list[int]:
-        """Ambassadors to withdraw now, the oldest first. One that is told again meanwhile waits again."""
-        return [self.waiting.popitem(last=False)[0] for _ in range(min(_AT_ONCE, len(self.waiting)))]
+    def _wait_with(self, ambassador_id: int, event_ids: set[str]) -> None:
+        there = self.waiting.get(ambassador_id)
+        # Told once without an id, it is withdrawn whatever was heard before.
+        self.waiting[ambassador_id] = event_ids if there is None else there | event_ids if there and event_ids else set()
 
-    def put_back(self, taken: list[int]) -> None:
+    def take(self) -> list[tuple[int, set[str]]]:
+        """Ambassadors to withdraw now, the oldest first. One that is told again meanwhile waits again."""
+        return [self.waiting.popitem(last=False) for _ in range(min(_AT_ONCE, len(self.waiting)))]
+
+    def put_back(self, taken: list[tuple[int, set[str]]]) -> None:
         """They are still to be withdrawn."""
-        for each in reversed(taken):
-            self.waiting[each] = None
-            self.waiting.move_to_end(each, last=False)
+        for ambassador_id, event_ids in reversed(taken):
+            self._wait_with(ambassador_id, event_ids)
+            self.waiting.move_to_end(ambassador_id, last=False)
 
     def _is_known(self, event_id: str | int | None) -> bool:
         if event_id is None:
@@ -153,7 +159,7 @@ async def _withdraw(ctx: Context, inbox: Inbox) -> None:
         taken = inbox.take()
         try:
             if taken:
-                await checkout.withdraw(ctx, _MERCHANT, [str(each) for each in taken])
+                await _have_effect(ctx, taken)
         except KassaError as error:
             log.warning("%s: %s; trying again", CHANNEL, error.code)
             inbox.put_back(taken)
@@ -162,6 +168,16 @@ async def _withdraw(ctx: Context, inbox: Inbox) -> None:
             # Tried again it might fail for ever, and whatever follows would wait: the look at all carts finds it, too.
             log.exception("%s: could not be done", CHANNEL)
             inbox.lost.ring()
+
+
+async def _have_effect(ctx: Context, taken: list[tuple[int, set[str]]]) -> None:
+    """Withdraw them, but for those all of whose events have been heard before, by whatever process."""
+    event_ids = sorted(set().union(*(each for _, each in taken)))
+    known = await heard.known(ctx.db, _MERCHANT, CHANNEL, event_ids) if event_ids else set()
+    new = [str(ambassador_id) for ambassador_id, told in taken if not told or not told <= known]
+    await checkout.withdraw(ctx, _MERCHANT, new)
+    if event_ids:
+        await heard.remember(ctx.db, _MERCHANT, CHANNEL, event_ids)
 
 
 async def _by_the_clock(ctx: Context, lost: Ear) -> None:

@@ -34,7 +34,9 @@ async def alone(database_server: DatabaseServer) -> AsyncIterator[Desk]:
     """A merchant who has a database alone: workers may sweep it, and the clock may be moved."""
     db = await Database.connect(database_server.fresh(), size=24)
     desk = await open_desk(selling(db, providers=[ScriptedLinks()]))
-    yield desk
-    await desk.rest()
-    assert await desk.breaches() == []
-    await db.close()
+    try:
+        yield desk
+        await desk.rest()
+        assert await desk.breaches() == []
+    finally:
+        await db.close()

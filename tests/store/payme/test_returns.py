@@ -171,7 +171,7 @@ async def test_payme_takes_back_while_a_neighbour_is_silent(alone: Desk) -> None
     await desk.rest()
     assert await desk.fate(order) == Fate((2,), "paid", "pending", "paid", 0)
     assert state_of(await desk.cancel(payme_id, 5)) == -2
-    await turns(desk, seconds=40)
+    await turns(desk, seconds=20)
     assert await desk.fate(order) == Fate((-2,), "refunded", "cancelled", "undone", 0)
     assert await desk.entries(order) == [("capture", order.total_minor), ("refund", order.total_minor)]
     assert near.calls[-1][0] == "restock"  # it had been done after all

@@ -75,7 +75,7 @@ def buyer(town: Town) -> Buyer:
 
 async def swept(town: Town, after_s: float) -> None:
     await town.later(after_s)
-    await calls.sweep_charges(town.ctx)
+    await payme.sweep_charges(town.ctx)
 
 
 async def older(town: Town, order: orders.Order, minutes: int) -> None:

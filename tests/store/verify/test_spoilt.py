@@ -416,6 +416,11 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
         "UPDATE reservations SET held_until = kassa_now() - interval '31 minutes' WHERE checkout_id = '{silent.checkout}'",
         {(5, "Stock is held 30 minutes past its time")},
     ),
+    "an attempt at Payme that nobody has ended": (
+        "UPDATE payme_transactions SET deadline_ms = (extract(epoch FROM kassa_now()) * 1000)::bigint - 31 * 60000"
+        " WHERE payment_id = '{payme_held.payment}'",
+        {(5, "An attempt of Payme is in state 1 30 minutes past its end")},
+    ),
     # ── 6: moves ─────────────────────────────────────────────────────────────────────────────────────────────────────
     "a timeline with a gap": (
         "DELETE FROM order_timeline WHERE order_id = '{delivered.order}' AND sequence = 3",
@@ -636,6 +641,10 @@ IN_TIME = {
     ),
     "a refund of a link that waits for a person": (
         "UPDATE refunds SET first_sent_at = kassa_now() - interval '300 hours' WHERE payment_id = '{given_back,_impossible.payment}'"
+    ),
+    "an attempt at Payme that ended a moment ago": (
+        "UPDATE payme_transactions SET deadline_ms = (extract(epoch FROM kassa_now()) * 1000)::bigint - 29 * 60000"
+        " WHERE payment_id = '{payme_held.payment}'"
     ),
     "a link that ended a moment ago": (
         "UPDATE payments SET expires_at = kassa_now() - interval '29 minutes' WHERE payment_id = '{asked.payment}'"

@@ -21,6 +21,7 @@ from kassa.catalog import Channel, Sources
 from kassa.kit import clock
 from kassa.kit.context import Context
 from kassa.kit.database import Database, DatabaseAway
+from kassa.kit.ids import new_id
 from kassa.kit.redis import Redis
 from kassa.workers import deleted
 
@@ -118,7 +119,7 @@ async def test_garbage_never_ends_it(town: Context, conductor: Conductor) -> Non
 
 
 async def test_a_repeated_event_is_skipped(town: Context, conductor: Conductor) -> None:
-    event = {"event_id": "e-1", "ambassador_id": 3}
+    event = {"event_id": str(new_id()), "ambassador_id": 3}
     async with listening(town, conductor):
         await say(town, event)
         await until(lambda: conductor.withdrawn == ["3"])
@@ -130,7 +131,7 @@ async def test_a_repeated_event_is_skipped(town: Context, conductor: Conductor) 
 async def test_what_was_heard_while_the_database_is_away_is_done_when_it_is_back(town: Context, conductor: Conductor) -> None:
     async with listening(town, conductor):
         conductor.failures = [DatabaseAway(), DatabaseAway()]
-        await say(town, {"event_id": "e-1", "ambassador_id": 3})
+        await say(town, {"event_id": str(new_id()), "ambassador_id": 3})
         await until(lambda: conductor.withdrawn == ["3"])
     assert conductor.calls == 3
 
@@ -220,3 +221,15 @@ async def test_where_there_is_no_channel_nothing_is_looked_at(
     stop.set()
     await asyncio.wait_for(task, 1)
     assert conductor.looks == 0
+
+
+async def test_an_event_that_had_its_effect_has_none_in_another_process(town: Context, conductor: Conductor) -> None:
+    event = {"event_id": str(new_id()), "ambassador_id": 3}
+    async with listening(town, conductor):
+        await say(town, event)
+        await until(lambda: conductor.withdrawn == ["3"])
+    async with listening(town, conductor):  # with an empty memory, as after a restart
+        await say(town, event)
+        await say(town, 5)
+        await until(lambda: "5" in conductor.withdrawn)
+    assert conductor.withdrawn == ["3", "5"]

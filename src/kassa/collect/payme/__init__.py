@@ -4,7 +4,6 @@ from kassa.collect.payme.acts import cancel, create, expire, perform
 from kassa.collect.payme.model import PaymeRefusal
 from kassa.collect.payme.read import cashbox_of, check, check_perform, set_fiscal_data, statement
 from kassa.collect.payme.sweep import sweep_attempts
-from kassa.payments.payme.charge import sweep_charges
 from kassa.payments.payme.model import Cashbox
 
 __all__ = [
@@ -20,5 +19,4 @@ __all__ = [
     "set_fiscal_data",
     "statement",
     "sweep_attempts",
-    "sweep_charges",
 ]

@@ -84,6 +84,16 @@ CREATE INDEX bought_lines_of_buyer ON bought_lines (merchant_id, channel, buyer_
     WHERE given_back_at IS NULL;
 ALTER TABLE bought_lines ADD PRIMARY KEY (merchant_id, line_id);
 
+-- Ids of messages from elsewhere that have had their effect, so that one that is told again has none. Forgotten after 30 days.
+CREATE TABLE heard_messages (
+    merchant_id text NOT NULL,
+    source text NOT NULL,
+    message_id text NOT NULL,
+    heard_at timestamptz NOT NULL,
+    PRIMARY KEY (merchant_id, source, message_id)
+);
+CREATE INDEX heard_messages_by_age ON heard_messages (heard_at);
+
 CREATE INDEX checkouts_open_of_channel ON checkouts (merchant_id, channel, cart_id, order_id)
     WHERE status = 'paying' AND surface = 'purchases';
 CREATE INDEX cart_lines_of_product ON cart_lines (merchant_id, product_id, cart_id);
@@ -118,6 +128,7 @@ CREATE VIEW purchases.payments AS
 DOWN = """
 DROP SCHEMA purchases CASCADE;
 DROP INDEX cart_lines_of_product;
+DROP TABLE heard_messages;
 DROP INDEX checkouts_open_of_channel;
 DROP TABLE bought_lines;
 DROP TABLE payme_receipts;

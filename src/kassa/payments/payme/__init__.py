@@ -1,6 +1,7 @@
 """Payme's side of a payment: its attempts with their own states, merchants' cashboxes, the link, fiscal receipts."""
 
 from kassa.payments.payme.cashboxes import KeyLost, NoCashbox, cashbox_of, pay_link, set_cashbox
+from kassa.payments.payme.charge import sweep_charges
 from kassa.payments.payme.link import link
 from kassa.payments.payme.store import (
     cancel,
@@ -37,5 +38,6 @@ __all__ = [
     "receipts",
     "set_cashbox",
     "statement",
+    "sweep_charges",
     "write_receipt",
 ]

@@ -49,7 +49,7 @@ _BEGIN = Write(
 
 async def begin(tx: Tx, payment: Payment) -> None:
     """Write a new charge, later, with the payment itself."""
-    await tx.later(_BEGIN, payment.merchant_id, payment.payment_id, float(_BEGUN_S))
+    await tx.later(_BEGIN, payment.merchant_id, payment.payment_id, _BEGUN_S)
 
 
 async def find(reader: Reader, payment: Payment) -> Charge | None:
@@ -69,7 +69,7 @@ async def note_receipt(reader: Reader, payment: Payment, receipt_id: str) -> boo
                    next_at = kassa_now() + make_interval(secs => $4::float8)
              WHERE merchant_id = $1 AND payment_id = $2 AND state = 'begun'
             """,
-            payment.merchant_id, payment.payment_id, receipt_id, float(_PAYING_S),
+            payment.merchant_id, payment.payment_id, receipt_id, _PAYING_S,
         )
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ async def ask_again(reader: Reader, charge: Charge | Payment, in_s: float) -> No
         UPDATE payme_charges SET asks = asks + 1, next_at = kassa_now() + make_interval(secs => $3::float8)
          WHERE merchant_id = $1 AND payment_id = $2 AND state = 'paying'
         """,
-        charge.merchant_id, charge.payment_id, float(in_s),
+        charge.merchant_id, charge.payment_id, in_s,
     )  # fmt: skip
 
 
@@ -107,6 +107,6 @@ async def claim_due(reader: Reader, limit: int) -> list[Charge]:
           FROM due WHERE c.merchant_id = due.merchant_id AND c.payment_id = due.payment_id
         RETURNING {", ".join("c." + each.strip() for each in _COLUMNS.split(",")[:-1])}, kassa_now() - c.created_at AS age
         """,
-        limit, float(_LOOK_S),
+        limit, _LOOK_S,
     )  # fmt: skip
     return [_charge(row) for row in rows]
