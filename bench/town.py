@@ -73,6 +73,27 @@ class Town:
         with _running([sys.executable, "-m", "bench.bare", str(port), self.yard], self.environment, port):
             yield port
 
+    @contextlib.contextmanager
+    def serving(self, settings: dict[str, str]) -> Iterator[int]:
+        """One more `kassa serve`, with these settings; the port where it answers."""
+        port = _free_port()
+        with _running([sys.executable, "-m", "kassa", "serve"], self.environment | settings | {"HTTP_PORT": str(port)}, port):
+            yield port
+
+    @contextlib.contextmanager
+    def simple(self) -> Iterator[int]:
+        """The bare HTTP handler of `bench.payme` on the yardstick's database; the port where it answers."""
+        from bench.simple import TABLE as SIMPLE
+
+        self.ask(self.yard, SIMPLE)
+        port = _free_port()
+        with _running([sys.executable, "-m", "bench.simple", str(port), self.yard], self.environment, port):
+            yield port
+
+    def token_of(self, user: int) -> str:
+        """A token of another buyer."""
+        return _token(self.environment["JWT_SECRET"], user)
+
     def free_port(self) -> int:
         """A port of this machine that nobody listens on."""
         return _free_port()
@@ -202,8 +223,8 @@ async def _version(dsn: str) -> str:
     return found
 
 
-def _token(secret: str) -> str:
-    claims = {"id": 1, "role": "user", "exp": int(time.time()) + 86400}
+def _token(secret: str, user: int = 1) -> str:
+    claims = {"id": user, "role": "user", "exp": int(time.time()) + 86400}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))
 
 

@@ -370,3 +370,42 @@ async def test_everything_at_once(desk: Desk) -> None:
 
     await race(desk, story)
     assert await desk.cases() == []
+
+
+@pytest.mark.timeout(60)
+async def test_everybody_at_one_cart(desk: Desk) -> None:
+    """Three purchases of a cart, one of them held; Payme, the buyer, staff and a deletion come at once. Nobody meets a deadlock."""
+
+    async def story(number: int) -> tuple[int, ...]:
+        buyer = a_buyer()
+        orders = []
+        for product_id in ("1", "2", "3"):
+            orders.append(await desk.ordered(product_id, buyer=buyer))
+            if product_id == "1":
+                first = await desk.created(orders[0])
+
+        async def cancel(order: Order) -> None:
+            with contextlib.suppress(IllegalMove):
+                await desk.move(order)
+
+        async def change() -> None:
+            await desk.take_out(buyer, "3")
+            await desk.put(buyer, "4")
+            await desk.purchase(buyer)
+
+        performed, created, *_ = await together(
+            desk.perform(first),
+            desk.create(orders[2], an_id()),
+            cancel(orders[1]),
+            cancel(orders[2]),
+            change(),
+            *([checkout.withdraw(desk.ctx, desk.merchant_id, ["5"])] if number % 5 == 0 else []),
+        )
+        await desk.rest()
+        assert state_of(performed) == 2
+        assert (await judged(desk, orders[0])) == PAID
+        assert (state_of(created), await desk.fate(orders[2])) in {(1, HELD), (CLOSED, CANCELLED)}
+        assert "1" not in await desk.in_cart(buyer)
+        return state_of(performed), state_of(created)
+
+    await race(desk, story)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from typing import Any
 
 import pytest
-from tests.factories import at_once
+from tests.factories import at_once, render_payment, subscribe
 from tests.store.payme_receipts.conftest import No, Town
 
-from kassa import orders, payments
+from kassa import collect, orders, payments
 from kassa.checkout.cancel import cancel
 from kassa.collect import payme as calls
 from kassa.kit.money import Money
@@ -213,3 +215,34 @@ async def test_goods_that_have_left_stay_sold_and_their_money_goes_back_once(tow
     await town.due()
     await town.is_given_back_once(order)
     assert (await town.shop.order_of(order.order_id)).status == far[-1]
+
+
+@pytest.mark.parametrize("first", ["answer", "cancel", "both"])
+async def test_a_payment_without_an_order_of_ours_is_given_back_once(town: Town, first: str) -> None:
+    await subscribe(town.ctx, town.merchant_id, 1)
+    wish = collect.PaymentWish(
+        merchant_id=town.merchant_id, order_id="A-1", order_is_number=False, quantity="1", alias="payme", plan_id=None,
+        event_ref=None, price=Money(900_000, "UZS"), key=None,
+    )  # fmt: skip
+    asked = await collect.request_payment(town.ctx, wish, render_payment)
+    assert not isinstance(asked, collect.Replayed)
+    payment_id, payme_id = asked.payment.payment_id, secrets.token_hex(12)
+    account = {"order_id": str(payment_id)}
+    await calls.create(town.ctx, town.box, payme_id, time.time_ns() // 1_000_000, 900_000, account)
+    await calls.perform(town.ctx, town.box, payme_id)
+    async with town.db.transaction("collect.refund") as tx:
+        payment = await town.shop.payment_of(payment_id)
+        await payments.begin_refund(tx, payment, owed=False, reason=None)
+    town.wire.says["receipts.cancel"] = {"receipt": {"_id": payme_id, "state": 50, "amount": 900_000}}
+    works = {"answer": [town.due], "cancel": [_cancelled(town, payme_id)], "both": [town.due, _cancelled(town, payme_id)]}
+    await at_once(*(work() for work in works[first]))
+    await _cancelled(town, payme_id)()
+    await town.due()
+    payment = await town.shop.payment_of(payment_id)
+    assert (payment.status, payment.refunded_minor) == ("refunded", 900_000)
+    assert await town.shop.entries(payment_id) == [("capture", 900_000), ("refund", 900_000)]
+    assert await town.attempt(payme_id) == (-2, 5)
+
+
+def _cancelled(town: Town, payme_id: str) -> Any:
+    return lambda: calls.cancel(town.ctx, town.box, payme_id, 5)
