@@ -173,7 +173,7 @@ _ATTEMPTS = """
 
 def one_attempt(state: int, *reasons: int | None, bought: int = 0, receipts: int = 0) -> Any:
     """There is one attempt, it came to this for one of these reasons, and the buyer has so many ambassadors."""
-    rest = {"state": state, "receipts": receipts, "bought": bought, "held": False}
+    rest: Json = {"state": state, "receipts": receipts, "bought": bought, "held": False}
 
     def judge(server: rig.Server, buyer: Buyer) -> list[str]:
         rows = server.sql(_ATTEMPTS, attempt(buyer))

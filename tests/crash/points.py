@@ -22,6 +22,7 @@ MOMENTS = {TRANSACTION: ("before_commit", "after_commit"), CALL: ("before_call",
 
 NOT_BY_A_STORY = {
     "card.remove": "nothing calls it yet but the client's own tests; repeated, it is refused",
+    "checkout.wait": "says when a held checkout is looked at again, and nothing else; lost, it is looked at again at once",
     "seed": "reached while a development server starts: test_a_start_that_dies_while_it_loads_the_demo_shop",
     "verify": "reads one snapshot and writes nothing; run by hand, beside the shop",
     "collect.decide": "a command of an operator: test_commands.py kills it",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from kassa import carts, catalog, notices, orders
@@ -116,7 +117,9 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         key=wish.key,
         at=lines[0][0].at,
     )
-    if provider == "payme":
+    if provider == "payme" and not purchase.total.minor:
+        purchase = replace(purchase, provider="simulated")  # nothing is to be paid, and Payme has no link for nothing
+    elif provider == "payme":
         purchase = await with_link(ctx, purchase, timedelta(milliseconds=ctx.port(PaymeRules).timeout_ms))
     return await _place(ctx, wish, cart, purchase, render)
 

@@ -13,7 +13,6 @@ from datetime import timedelta
 from kassa import carts, orders, payments
 from kassa.checkout import store
 from kassa.checkout.cancel import CANCELLED, cancel_completed
-from kassa.checkout.finish import cancel_order
 from kassa.checkout.held import Held
 from kassa.checkout.journal import advance
 from kassa.checkout.model import PAYMENT, PURCHASES, Checkout
@@ -102,15 +101,15 @@ async def _hold(tx: Tx, checkouts: list[Checkout]) -> list[Held]:
     return held
 
 
-async def pay(ctx: Context, tx: Tx, together: Together, payme_id: str) -> None:
-    """Payme has the money: what follows from a yes, the paid lines leave the cart, and its other purchases close."""
+async def pay(ctx: Context, tx: Tx, together: Together, verdict: Verdict) -> None:
+    """The money is there: what follows from a yes, the paid lines leave the cart, and its other purchases close."""
     held = together.held
     checkout = held.checkout
-    if checkout.surface == PURCHASES and checkout.cart_id is not None:
+    if checkout.surface == PURCHASES and checkout.cart_id is not None and checkout.status == "paying":
         paid = [line.product_id for line in held.order.lines]
         await carts.drop_paid(tx, checkout.merchant_id, checkout.cart_id, paid, checkout.created_at)
-    await supersede(ctx, tx, together.others)
-    await conclude_in(ctx, tx, held, Verdict("paid", ref=payme_id))
+        await supersede(ctx, tx, together.others)
+    await conclude_in(ctx, tx, held, verdict)
 
 
 async def supersede(ctx: Context, tx: Tx, others: list[Held]) -> None:
@@ -150,6 +149,10 @@ async def give_back(ctx: Context, tx: Tx, held: Held) -> bool:
         held.payment = await requests.lock(tx, merchant_id, held.payment.payment_id)
     if order.status not in {"cancelled", *_GONE}:
         await _cancel(ctx, tx, held)
+    elif not held.checkout.is_over:
+        # The saga had given the money up to a person: it is there again, and what else is left to undo goes on.
+        status = "undoing" if held.checkout.status == "parked" else held.checkout.status
+        await advance(tx, held, status, held.go_on(), [store.Note(PAYMENT, "undone")])
     return True
 
 
@@ -159,4 +162,4 @@ async def _cancel(ctx: Context, tx: Tx, held: Held) -> None:
         return
     # Acts at neighbours are still under way: what was done is undone by the saga, which finds the money returned.
     await advance(tx, held, "undoing", held.go_on(), [store.Note(PAYMENT, "undone")], refusal=CANCELLED)
-    await cancel_order(tx, held)
+    held.order = await orders.move(tx, held.order, "cancelled", payment_status="refunded")

@@ -82,8 +82,7 @@ async def _pay(ctx: Context, held: Held) -> bool:
         held.fresh = None
         verdict = await keep_lease(ctx, held, payments.take(ctx, payment, held.card, held.checkout.customer_email))
     elif payment.held_by is not None:
-        # The buyer is paying at this moment; whoever holds it goes on, or closes what is late when it lets go.
-        return await _sleep(ctx, held, HELD_LOOK_S)
+        return await _leave_alone(ctx, held)
     elif provider.begins_again:
         if not held.is_late():
             return await _sleep(ctx, held, seconds_until(held.checkout.deadline, held.checkout.read_at))
@@ -100,6 +99,14 @@ async def _pay(ctx: Context, held: Held) -> bool:
     return await _conclude(ctx, held, verdict)
 
 
+async def _leave_alone(ctx: Context, held: Held) -> bool:
+    """The buyer is paying at this moment: whoever holds the payment goes on, and closes what is late when it lets go."""
+    left_s = seconds_until(held.checkout.deadline, held.checkout.read_at) or HELD_LOOK_S
+    async with ctx.db.transaction("checkout.wait") as tx:
+        await advance(tx, held, held.checkout.status, store.Next(left_s, "release"))
+    return False
+
+
 async def _conclude(ctx: Context, held: Held, verdict: Verdict) -> bool:
     """Note a verdict; if somebody moved the checkout meanwhile, look again and judge the same verdict anew."""
     while True:
@@ -108,6 +115,8 @@ async def _conclude(ctx: Context, held: Held, verdict: Verdict) -> bool:
         except MOVED:
             if not await look_again(ctx.db, held):
                 return False
+            if held.payment.held_by is not None and verdict.kind != "paid":
+                return True  # its provider has begun to take the money: there is nothing to judge now
             continue
         if held.checkout.is_over and held.payment.next_ask_at is None:
             return False

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from kassa import orders, payments
 from kassa.checkout import store
-from kassa.checkout.held import MOVED, load
+from kassa.checkout.held import MOVED, Held, load
+from kassa.checkout.model import PURCHASES, Checkout
+from kassa.checkout.payme import lock_together, pay
 from kassa.checkout.saga import drive
 from kassa.checkout.settle import conclude
 from kassa.kit.context import Context
@@ -49,14 +51,29 @@ async def bring_verdict(
             return None
         if not payments.MOVES.allows(payment.status, verdict.kind):
             return Brought(payment, moved=False)
-        held = await load(ctx.db, checkout, leads=False)
         try:
-            moved = await conclude(ctx, held, verdict, note)
+            if checkout.surface == PURCHASES and verdict.kind == "paid":
+                held, moved = await _pay_purchase(ctx, checkout, verdict, note)
+            else:
+                held = await load(ctx.db, checkout, leads=False)
+                moved = await conclude(ctx, held, verdict, note)
         except MOVED:
             continue
         await go_on(ctx, merchant_id, checkout.checkout_id)
         return Brought(held.payment, moved=moved)
     raise store.Overtaken
+
+
+async def _pay_purchase(ctx: Context, checkout: Checkout, verdict: Verdict, note: Note | None) -> tuple[Held, bool]:
+    """A yes to a purchase whose cart has kept its lines: they leave it, and its other purchases close."""
+    assert checkout.order_id is not None
+    async with ctx.db.transaction("checkout.settle") as tx:
+        together = await lock_together(tx, checkout.merchant_id, checkout.order_id)
+        await pay(ctx, tx, together, verdict)
+        moved = payments.has_moved(tx, together.held.payment.payment_id)
+        if note is not None and moved:
+            await note(tx)
+    return together.held, moved
 
 
 async def go_on(ctx: Context, merchant_id: str, checkout_id: uuid.UUID) -> None:

@@ -83,3 +83,4 @@ async def _withdraw_from(ctx: Context, merchant_id: str, cart_id: uuid.UUID, pro
         except MOVED:
             continue
         return
+    raise store.Overtaken

@@ -102,6 +102,12 @@ class RefundAtProvider(Refused):
     code = "refund_at_provider"
 
 
+class HeldByProvider(Refused):
+    """Payme is taking this payment at this moment: wait until it has or has let go, or cancel it in Payme's cabinet."""
+
+    code = "held_by_provider"
+
+
 class NoLines(Refused):
     """This payment has no lines"""  # noqa: D400
 

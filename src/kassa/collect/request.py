@@ -136,7 +136,7 @@ async def _open_and_spend(tx: Tx, wish: PaymentWish, opening: Opening, asked: As
 async def _insert_at_payme(ctx: Context, tx: Tx, wish: PaymentWish, payment_id: uuid.UUID) -> Payment:
     """A payment at the merchant's own cashbox: nobody is asked for its link, and its account is its own id (rulings, 9)."""
     box = await payme.cashbox_of(ctx, tx, wish.merchant_id)
-    if box is None or wish.price.currency != CURRENCY:
+    if box is None or wish.price.currency != CURRENCY or wish.price.minor <= 0:
         raise ProviderMissing
     rules = ctx.port(PaymeRules)
     opening = Opening(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from kassa import cases, checkout, payments
-from kassa.collect.model import PaymentMissing
+from kassa.collect.model import HeldByProvider, PaymentMissing
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.payments import requests
@@ -25,11 +25,14 @@ async def decide(ctx: Context, payment_id: uuid.UUID, kind: str, reason: str, re
     """A person says what became of a payment: `paid`, `declined` or `cancelled`; the payment after it.
 
     `ref` is the provider's own id of the charge, without which some providers cannot refund it. Whatever follows happens as if the
-    provider had said it. Raises `PaymentMissing`; a verdict that the payment's status does not allow changes nothing.
+    provider had said it. Raises `PaymentMissing`, and `HeldByProvider` while its buyer is paying it; a verdict that the payment's
+    status does not allow changes nothing.
     """
     payment = await payments.find_anywhere(ctx.db, payment_id)
     if payment is None:
         raise PaymentMissing
+    if payment.held_by is not None:
+        raise HeldByProvider
     verdict = Verdict(kind, ref=ref, code=None if kind == "paid" else "by_hand", message=f"By hand: {reason}")
 
     async def close(tx: Tx) -> None:

@@ -62,4 +62,15 @@ _BOUGHT = Question(
     """,
 )
 
-QUESTIONS = (_HOLDERS, _PERFORMED, _AMOUNTS, _BOUGHT)
+_FORGOTTEN = Question(
+    5,
+    "An attempt of Payme is in state 1 30 minutes past its end",
+    """
+    SELECT merchant_id, 'payment:' || payment_id,
+           format('attempt %s, over since %s', transaction_id, to_timestamp(deadline_ms / 1000))
+      FROM payme_transactions
+     WHERE state = 1 AND deadline_ms < extract(epoch FROM kassa_now() - interval '30 minutes') * 1000
+    """,
+)
+
+QUESTIONS = (_HOLDERS, _PERFORMED, _AMOUNTS, _BOUGHT, _FORGOTTEN)

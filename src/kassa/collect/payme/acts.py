@@ -117,8 +117,8 @@ async def _again(tx: Tx, box: Cashbox, payme_id: str, amount: int, account: Mapp
         raise PaymeRefusal(NOT_NOW)
     if is_over(known, payment):
         raise _Expired(known)
-    named = account_id(account, box.account_field)
-    if str(named) not in {payment.ref, str(payment.payment_id)}:
+    stands_for = payment.ref if payment.ref_kind == "order" else str(payment.payment_id)
+    if str(account_id(account, box.account_field)) != stands_for:
         raise PaymeRefusal(NO_SUCH_ORDER, box.account_field)
     check_amount(payment, amount)
     return known
@@ -141,7 +141,10 @@ async def perform(ctx: Context, box: Cashbox, payme_id: str) -> dict[str, Any]:
     """
     try:
         async with ctx.db.transaction("payme.perform") as tx:
-            attempt, together = await _lock_all(tx, box.merchant_id, payme_id)
+            attempt = await _find(tx, box.merchant_id, payme_id)
+            if attempt.state == PERFORMED:
+                return attempt.performed()
+            attempt, together = await _lock_all(tx, attempt)
             if attempt.state == CREATED:
                 attempt = await _perform(ctx, tx, attempt, together)
             elif attempt.state != PERFORMED:
@@ -160,7 +163,7 @@ async def _perform(ctx: Context, tx: Tx, attempt: Transaction, together: Togethe
     if payment.held_by != attempt.transaction_id:
         raise PaymeRefusal(NOT_NOW)
     if isinstance(together, Together):
-        await purchases.pay(ctx, tx, together, attempt.payme_id)
+        await purchases.pay(ctx, tx, together, Verdict("paid", ref=attempt.payme_id))
     else:
         await requests.settle_reference(tx, payment, Verdict("paid", ref=attempt.payme_id))
     return await payme.perform(tx, attempt)
@@ -175,7 +178,10 @@ async def cancel(ctx: Context, box: Cashbox, payme_id: str, reason: int) -> dict
     Raises `PaymeRefusal`.
     """
     async with ctx.db.transaction("payme.cancel") as tx:
-        attempt, together = await _lock_all(tx, box.merchant_id, payme_id)
+        attempt = await _find(tx, box.merchant_id, payme_id)
+        if attempt.state < 0:
+            return attempt.cancelled()
+        attempt, together = await _lock_all(tx, attempt)
         if attempt.state == CREATED:
             attempt = await _let_go(ctx, tx, attempt, together, reason)
         elif attempt.state == PERFORMED:
@@ -189,7 +195,7 @@ async def cancel(ctx: Context, box: Cashbox, payme_id: str, reason: int) -> dict
 async def expire(ctx: Context, merchant_id: str, payme_id: str) -> bool:
     """End an attempt whose time is over (4.1), with reason 4; whether it was ended now."""
     async with ctx.db.transaction("payme.expire") as tx:
-        attempt, together = await _lock_all(tx, merchant_id, payme_id)
+        attempt, together = await _lock_all(tx, await _find(tx, merchant_id, payme_id))
         payment = together.held.payment if isinstance(together, Together) else together
         if attempt.state != CREATED or not is_over(attempt, payment):
             return False
@@ -227,18 +233,24 @@ async def _give_back(ctx: Context, tx: Tx, together: Together | Payment) -> bool
 # ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _lock_all(tx: Tx, merchant_id: str, payme_id: str) -> tuple[Transaction, Together | Payment]:
-    """An attempt and all that hangs on it, locked: cart, checkouts, orders, payments, the attempt. Raises `PaymeRefusal` -31003."""
+async def _find(tx: Tx, merchant_id: str, payme_id: str) -> Transaction:
+    """An attempt, not locked: enough for one that has ended, as nothing changes it. Raises `PaymeRefusal` -31003."""
     found = await payme.find(tx, merchant_id, payme_id)
-    payment = await payments.find(tx, merchant_id, found.payment_id) if found else None
-    if found is None or payment is None:
+    if found is None:
         raise PaymeRefusal(NO_SUCH_TRANSACTION)
+    return found
+
+
+async def _lock_all(tx: Tx, found: Transaction) -> tuple[Transaction, Together | Payment]:
+    """An attempt and all that hangs on it, locked and read again: cart, checkouts, orders, payments, the attempt."""
+    payment = await payments.find(tx, found.merchant_id, found.payment_id)
+    assert payment is not None, "its attempt refers to it"
     together: Together | Payment
     if payment.ref_kind == "order":
-        together = await purchases.lock_together(tx, merchant_id, uuid.UUID(payment.ref))
+        together = await purchases.lock_together(tx, found.merchant_id, uuid.UUID(payment.ref))
     else:
-        together = await requests.lock(tx, merchant_id, payment.payment_id)
-    attempt = await payme.lock(tx, merchant_id, payme_id)
+        together = await requests.lock(tx, found.merchant_id, payment.payment_id)
+    attempt = await payme.lock(tx, found.merchant_id, found.payme_id)
     assert attempt is not None
     return attempt, together
 

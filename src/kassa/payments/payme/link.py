@@ -37,7 +37,7 @@ def link(
     first = f"m={cashbox_id};ac.{field}={value};a={amount}"
     options = {
         "l": language,
-        "c": return_url.replace(";", "%3B") if return_url is not None else None,
+        "c": return_url.replace(";", "%3B") if return_url else None,
         "ct": str(return_after_ms) if return_after_ms is not None else None,
     }
     return f"{_HOST[is_test]}/{_safest(first, {name: value for name, value in options.items() if value is not None})}"
