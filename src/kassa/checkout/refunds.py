@@ -27,16 +27,22 @@ async def note_refund(tx: Tx, payment: Payment, refund: Refund, verdict: RefundV
     after = await payments.conclude_refund(tx, payment, refund, verdict)
     if order is not None and after.status == "failed":
         await _given_back_in_vain(tx, payment, order)
-    subject = f"refund:{after.refund_id}"
     if after.status == "parked" and refund.status != "parked":
-        kind = "refund_at_provider" if payment.provider == "payme" else "refund_parked"
-        await cases.open_case(
-            tx, after.merchant_id, kind, subject, last_answer=after.message, amount_minor=after.amount_minor,
-            currency=after.currency,
-        )  # fmt: skip
+        if payment.provider == "payme":
+            await _list(tx, after, "refund_at_provider")
+        else:
+            await _list(tx, after, "refund_parked")
     elif after.status == "succeeded" and refund.status == "parked":
-        await cases.close_cases(tx, after.merchant_id, subject, after.message or "given back")
+        await cases.close_cases(tx, after.merchant_id, f"refund:{after.refund_id}", after.message or "given back")
     return after
+
+
+async def _list(tx: Tx, refund: Refund, kind: str) -> None:
+    """A person must see to it that this money goes back."""
+    await cases.open_case(
+        tx, refund.merchant_id, kind, f"refund:{refund.refund_id}", last_answer=refund.message, amount_minor=refund.amount_minor,
+        currency=refund.currency,
+    )  # fmt: skip
 
 
 async def _given_back_in_vain(tx: Tx, payment: Payment, order: orders.Order) -> None:
