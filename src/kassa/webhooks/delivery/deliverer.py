@@ -52,7 +52,7 @@ _TOGETHER_S = 0.002
 _MOST_WAITS = 5
 """A turn waits so often for outcomes that are likely to come soon."""
 _MOST_TOGETHER = 64
-_MOST_LEFT = 256
+_MOST_LEFT = 2048
 """Deliveries of one endpoint that are remembered because they came and had no room; others are found in the database again."""
 
 _Place = tuple[str, uuid.UUID]
