@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 from typing import Annotated
 
@@ -11,6 +13,9 @@ import typer
 from kassa.cli import process
 from kassa.cli.where import beside
 from kassa.settings import Settings
+
+_GIVES_WAY = 10
+"""On a machine that answers buyers, too, a backlog of deliveries is not to be felt by them."""
 
 
 def work(
@@ -31,6 +36,8 @@ def work(
     from kassa.kit import logs
 
     logs.configure(settings.log_level, as_json=settings.production or not sys.stderr.isatty())
+    with contextlib.suppress(AttributeError, OSError):  # not every system has it
+        os.nice(_GIVES_WAY)
 
     async def live(stop: asyncio.Event) -> int:
         from kassa import migrate
