@@ -66,6 +66,17 @@ async def race(desk: Desk, story: Callable[[int], Awaitable[Any]], many: int = M
     return Counter(await in_turns([story(number) for number in range(many)]))
 
 
+async def race_until(desk: Desk, story: Callable[[int], Awaitable[Any]], *ends: Any, many: int = MANY) -> None:
+    """The same again and again, ten times at most, until each of these ends has come about, and never another one."""
+    found: Counter[Any] = Counter()
+    for _ in range(10):
+        found += await race(desk, story, many)
+        if set(found) == set(ends):
+            return
+        assert set(found) < set(ends), found
+    needs(found, *ends)
+
+
 def needs(found: Counter[Any], *ends: Any) -> None:
     """Only these ends came about, and each of them did: else one was always first, and this was no race."""
     assert set(found) == set(ends), found
@@ -104,7 +115,7 @@ async def test_one_id_for_two_orders_is_one_attempt(desk: Desk) -> None:
         assert fates == [HELD if state_of(answer) == 1 else WAITS for answer in answers]
         return tuple(map(state_of, answers))
 
-    needs(await race(desk, story, MANY // 2), (1, -31050), (-31050, 1))
+    await race_until(desk, story, (1, -31050), (-31050, 1), many=MANY // 2)
 
 
 async def test_performs_pay_once(desk: Desk) -> None:
@@ -140,7 +151,7 @@ async def test_perform_and_cancel(desk: Desk) -> None:
         assert (state_of(performed), state_of(cancelled)) in {(2, -2), (NOT_NOW, -1)}
         return await judged(desk, order)
 
-    needs(await race(desk, story), LET_GO, RETURNED)
+    await race_until(desk, story, LET_GO, RETURNED)
 
 
 async def test_perform_and_the_end_of_its_time(alone: Desk) -> None:
@@ -175,12 +186,12 @@ async def test_create_and_the_deadline_of_the_order(alone: Desk) -> None:
     """The link's time ends while Payme creates: held, or closed by a worker and refused."""
     orders = [await alone.ordered() for _ in range(MANY)]
     last = await alone.db.value("SELECT max(deadline) FROM checkouts")
-    await clock.move(alone.db, last - await clock.now(alone.db) - timedelta(milliseconds=100))
+    await clock.move(alone.db, last - await clock.now(alone.db) - timedelta(seconds=2))
     await alone.db.execute("UPDATE checkouts SET deadline = $1, next_at = $1", last)
     await alone.db.execute("UPDATE payments SET expires_at = $1", last)
 
     async def story(number: int) -> Any:
-        await asyncio.sleep(0.01 * number)
+        await asyncio.sleep(0.1 * number)
         created, _ = await together(alone.create(orders[number], an_id()), checkout.sweep_checkouts(alone.ctx))
         return state_of(created)
 
@@ -209,7 +220,7 @@ async def test_create_and_a_newer_checkout_of_the_cart(desk: Desk) -> None:
         assert (state_of(created), fate) in {(1, HELD), (CLOSED, CANCELLED)}
         return fate
 
-    needs(await race(desk, story), HELD, CANCELLED)
+    await race_until(desk, story, HELD, CANCELLED)
 
 
 async def test_create_and_an_ambassador_that_is_deleted(desk: Desk) -> None:
@@ -223,7 +234,7 @@ async def test_create_and_an_ambassador_that_is_deleted(desk: Desk) -> None:
 
     gone = desk.ctx  # the product itself stays on sale below, so that the next buyer finds it
     found: Counter[Fate] = Counter()
-    for _ in range(MANY // 2):
+    while sum(found.values()) < MANY // 2 or (len(found) < 2 and sum(found.values()) < 10 * MANY):
         found[await story(0)] += 1
         await desk.db.execute("UPDATE products SET sold = true WHERE merchant_id = $1", desk.merchant_id)
     needs(found, HELD, CANCELLED)
@@ -262,7 +273,7 @@ async def test_create_and_a_cancel_by_staff(desk: Desk) -> None:
         assert (state_of(created), moved, fate) in {(1, "held", HELD), (CLOSED, "cancelled", CANCELLED)}
         return fate
 
-    needs(await race(desk, story), HELD, CANCELLED)
+    await race_until(desk, story, HELD, CANCELLED)
 
 
 async def test_a_cancel_by_payme_and_a_cancel_by_staff(desk: Desk) -> None:

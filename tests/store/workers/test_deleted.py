@@ -81,13 +81,23 @@ async def town(ctx: Context, own_redis: OwnRedis) -> AsyncIterator[Context]:
 async def listening(town: Context, conductor: Conductor) -> AsyncIterator[None]:
     """Inside the block a subscriber listens; at its end it stops within a second."""
     stop = asyncio.Event()
+    await until_there_are(town, 0)
     task = asyncio.create_task(deleted.run(town, stop))
     try:
         await until(lambda: conductor.looks > 0)
+        await until_there_are(town, 1)  # what is published before is lost
         yield
     finally:
         stop.set()
         await asyncio.wait_for(task, 1)
+
+
+async def until_there_are(town: Context, subscribers: int) -> None:
+    if Redis not in town.ports:
+        return
+    async with asyncio.timeout(20):
+        while (await town.port(Redis).ask("PUBSUB", "NUMSUB", deleted.CHANNEL))[1] != subscribers:
+            await asyncio.sleep(0.005)
 
 
 async def until(so: Callable[[], bool], timeout_s: float = 20) -> None:
