@@ -240,9 +240,11 @@ def test_paymes_cancel_concludes_a_refund_whose_answer_is_lost(town: Town, fault
     order = town.paid()
     town.script("payme-api", "receipts.cancel", fault, match={"key": town.payme_id(order)})
     answer = town.give_back(order)
-    assert (answer.status_code, answer.json()["status"]) == (201, "succeeded"), "Payme's Cancel came before its answer was lost"
+    # Payme's Cancel comes before its answer is lost, or a moment later; either way it concludes the refund.
+    assert (answer.status_code, answer.json()["status"] in {"succeeded", "pending"}) == (201, True), answer.text
+    soon(lambda: [refund["status"] for refund in town.refunds(order)], ["succeeded"])
     town.is_given_back_once(order)
-    soon(lambda: town.asked(order), ["receipts.cancel"])
+    soon(lambda: town.asked(order)[:1], ["receipts.cancel"])
 
 
 @pytest.mark.parametrize("fault", ["error", "cut", "no_route", "redirect"])

@@ -20,8 +20,8 @@ from kassa.kit.money import Money
 from kassa.settings import Settings
 
 BUDGET = {
-    "put": 5, "check out": 8, "allow": 1, "create": 6, "create again": 2, "perform": 14, "perform again": 10, "look": 1, "keep": 2,
-    "cancel": 26, "cancel again": 10, "list": 4,
+    "put": 5, "check out": 8, "allow": 1, "create": 6, "create again": 2, "perform": 11, "perform again": 1, "look": 1, "keep": 2,
+    "cancel": 20, "cancel again": 1, "list": 4,
 }  # fmt: skip
 KEY = "x7%Kassa&Tests?Only@Key#36$Chars=000"
 BASIC = {"Authorization": f"Basic {base64.b64encode(f'Paycom:{KEY}'.encode()).decode()}"}

@@ -21,13 +21,13 @@ async def leave_version(tx: Tx, merchant_id: str, cart_id: uuid.UUID, version: i
 
 
 async def drop_paid(tx: Tx, merchant_id: str, cart_id: uuid.UUID, product_ids: Sequence[str], ordered_at: datetime) -> None:
-    """Take what was paid out of the cart; lines that were added after the order was made stay."""
-    await store.drop_products(tx, merchant_id, cart_id, product_ids, ordered_at)
+    """Take what was paid out of the locked cart, later; lines that were added after the order was made stay."""
+    await store.drop_products_later(tx, merchant_id, cart_id, product_ids, ordered_at)
 
 
 async def drop_withdrawn(tx: Tx, merchant_id: str, cart_id: uuid.UUID, product_ids: Sequence[str]) -> int:
     """Take products that are sold no longer out of the cart; how many lines there were."""
-    return await store.drop_products(tx, merchant_id, cart_id, product_ids, None)
+    return await store.drop_products(tx, merchant_id, cart_id, product_ids)
 
 
 async def carts_with(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kassa.carts.model import MAX_QUANTITY, Cart, CartLine
 from kassa.kit.database import Reader, Row, Tx
 from kassa.kit.ids import new_id
+from kassa.kit.writes import Write
 
 if TYPE_CHECKING:
     from kassa.carts.model import Offered
@@ -251,22 +252,40 @@ async def move_version(tx: Tx, merchant_id: str, cart_id: uuid.UUID, version: in
     )  # fmt: skip
 
 
-async def drop_products(tx: Tx, merchant_id: str, cart_id: uuid.UUID, product_ids: Sequence[str], before: datetime | None) -> int:
-    """Delete lines by product (with `before`: those added until then) and move the version if there were any; how many."""
+async def drop_products(tx: Tx, merchant_id: str, cart_id: uuid.UUID, product_ids: Sequence[str]) -> int:
+    """Delete lines by product and move the version if there were any; how many that were."""
     dropped: int = await tx.value(
         """
         WITH gone AS (
             DELETE FROM cart_lines
-             WHERE merchant_id = $1 AND cart_id = $2 AND product_id = ANY ($3) AND ($4::timestamptz IS NULL OR added_at <= $4)
+             WHERE merchant_id = $1 AND cart_id = $2 AND product_id = ANY ($3)
             RETURNING 1
         ), moved AS (
             UPDATE carts SET version = version + 1, updated_at = kassa_now()
              WHERE merchant_id = $1 AND cart_id = $2 AND EXISTS (SELECT FROM gone))
         SELECT count(*) FROM gone
         """,
-        merchant_id, cart_id, list(product_ids), before,
+        merchant_id, cart_id, list(product_ids),
     )  # fmt: skip
     return dropped
+
+
+_DROPPED = Write(
+    "lines_dropped",
+    """
+    lines_dropped AS (
+        DELETE FROM cart_lines WHERE merchant_id = $1 AND cart_id = $2 AND product_id = ANY ($3) AND added_at <= $4
+        RETURNING 1
+    ), cart_moved_on AS (
+        UPDATE carts SET version = version + 1, updated_at = kassa_now()
+         WHERE merchant_id = $1 AND cart_id = $2 AND EXISTS (SELECT FROM lines_dropped))
+    """,
+)
+
+
+async def drop_products_later(tx: Tx, merchant_id: str, cart_id: uuid.UUID, product_ids: Sequence[str], before: datetime) -> None:
+    """Delete lines by product that were added until `before`, and move the version if there were any, later."""
+    await tx.later(_DROPPED, merchant_id, cart_id, list(product_ids), before)
 
 
 async def carts_with(

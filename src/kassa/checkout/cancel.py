@@ -7,7 +7,7 @@ from kassa.checkout import store
 from kassa.checkout.finish import CASH, cancel_order, close_undone
 from kassa.checkout.held import Held, load
 from kassa.checkout.journal import advance
-from kassa.checkout.model import PAYMENT, Refusal, is_remote
+from kassa.checkout.model import PAYMENT, STOCK, Refusal, is_remote
 from kassa.checkout.settle import return_lines_to_cart
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
@@ -44,7 +44,8 @@ async def cancel_completed(ctx: Context, tx: Tx, held: Held, note: str | None) -
     elif held.payment.status == "paid" and held.payment.refundable_minor:
         await _owe(ctx, tx, held)
     await orders.give_back_bought(tx, held.order)
-    await catalog.give_back(tx, held.checkout.merchant_id, held.checkout.checkout_id)
+    if STOCK in held.checkout.acts:
+        await catalog.give_back(tx, held.checkout.merchant_id, held.checkout.checkout_id)
 
 
 async def _owe(ctx: Context, tx: Tx, held: Held) -> None:

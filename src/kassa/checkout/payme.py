@@ -69,13 +69,13 @@ class TokenPayment:
             self._ctx.background.spawn(charge(self._ctx, payment, token), name=f"charge {payment.payment_id}")
 
 
-async def lock_together(tx: Tx, merchant_id: str, order_id: uuid.UUID) -> Together:
-    """Lock cart, checkouts, orders and payments of an order that Payme asks about. Ids are found unlocked and read again."""
-    order = await orders.find(tx, merchant_id, order_id)
-    checkout = await store.find(tx, merchant_id, order.checkout_id) if order else None
+async def lock_together(tx: Tx, payment: Payment) -> Together:
+    """Lock cart, checkouts, orders and payments about an order's payment. Ids are found unlocked and read again."""
+    # The key of a charge begins with its checkout's id (rulings, 26), so the order need not be read for it.
+    checkout = await store.find(tx, payment.merchant_id, uuid.UUID(payment.provider_key.partition(":")[0]))
     assert checkout is not None, "its payment is there"
     if checkout.cart_id is not None:
-        await carts.lock_version(tx, merchant_id, checkout.cart_id)
+        await carts.lock_version(tx, payment.merchant_id, checkout.cart_id)
     all_held = await _hold(tx, await store.lock_together(tx, checkout))
     held = next(each for each in all_held if each.checkout.checkout_id == checkout.checkout_id)
     return Together(held, [each for each in all_held if each is not held])
@@ -138,10 +138,11 @@ async def give_back(ctx: Context, tx: Tx, held: Held) -> bool:
     merchant_id, order = held.order.merchant_id, held.order
     if order.status in _GONE and held.payment.status == "paid":
         return False
-    for refund in await payments.refunds_of(tx, merchant_id, held.payment.payment_id):
-        if refund.status in {"pending", "parked"}:
-            await note_refund(tx, held.payment, refund, _RETURNED)
-    held.payment = await requests.lock(tx, merchant_id, held.payment.payment_id)
+    if held.payment.refunding_minor:
+        for refund in await payments.refunds_of(tx, merchant_id, held.payment.payment_id):
+            if refund.status in {"pending", "parked"}:
+                await note_refund(tx, held.payment, refund, _RETURNED)
+        held.payment = await requests.lock(tx, merchant_id, held.payment.payment_id)
     if held.payment.refundable_minor:
         key = held.key("returned")
         paid, refund = await payments.begin_refund(tx, held.payment, owed=True, reason="returned by Payme", provider_key=key)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kassa import orders, payments
 from kassa.checkout import store
 from kassa.checkout.held import MOVED, Held, load
-from kassa.checkout.model import PURCHASES, Checkout
+from kassa.checkout.model import PURCHASES
 from kassa.checkout.payme import lock_together, pay
 from kassa.checkout.saga import drive
 from kassa.checkout.settle import conclude
@@ -53,7 +53,7 @@ async def bring_verdict(
             return Brought(payment, moved=False)
         try:
             if checkout.surface == PURCHASES and verdict.kind == "paid":
-                held, moved = await _pay_purchase(ctx, checkout, verdict, note)
+                held, moved = await _pay_purchase(ctx, payment, verdict, note)
             else:
                 held = await load(ctx.db, checkout, leads=False)
                 moved = await conclude(ctx, held, verdict, note)
@@ -64,11 +64,10 @@ async def bring_verdict(
     raise store.Overtaken
 
 
-async def _pay_purchase(ctx: Context, checkout: Checkout, verdict: Verdict, note: Note | None) -> tuple[Held, bool]:
+async def _pay_purchase(ctx: Context, payment: Payment, verdict: Verdict, note: Note | None) -> tuple[Held, bool]:
     """A yes to a purchase whose cart has kept its lines: they leave it, and its other purchases close."""
-    assert checkout.order_id is not None
     async with ctx.db.transaction("checkout.settle") as tx:
-        together = await lock_together(tx, checkout.merchant_id, checkout.order_id)
+        together = await lock_together(tx, payment)
         await pay(ctx, tx, together, verdict)
         moved = payments.has_moved(tx, together.held.payment.payment_id)
         if note is not None and moved:

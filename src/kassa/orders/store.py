@@ -210,12 +210,20 @@ async def write_bought(tx: Tx, order: Order) -> None:
     )  # fmt: skip
 
 
+_GIVEN_BACK = Write(
+    "lines_given_back",
+    """
+    lines_given_back AS (
+        UPDATE bought_lines SET given_back_at = kassa_now()
+         WHERE merchant_id = $1 AND order_id = $2 AND given_back_at IS NULL
+        RETURNING 1)
+    """,
+)
+
+
 async def write_given_back(tx: Tx, order: Order) -> None:
-    """Note that the buyer has the lines of an order no longer."""
-    await tx.execute(
-        "UPDATE bought_lines SET given_back_at = kassa_now() WHERE merchant_id = $1 AND order_id = $2 AND given_back_at IS NULL",
-        order.merchant_id, order.order_id,
-    )  # fmt: skip
+    """Note that the buyer has the lines of an order no longer, later."""
+    await tx.later(_GIVEN_BACK, order.merchant_id, order.order_id)
 
 
 async def bought_page(reader: Reader, merchant_id: str, channel: str, buyer_id: str, page: int, limit: int) -> BoughtPage:

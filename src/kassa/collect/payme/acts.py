@@ -166,7 +166,7 @@ async def _perform(ctx: Context, tx: Tx, attempt: Transaction, together: Togethe
         await purchases.pay(ctx, tx, together, Verdict("paid", ref=attempt.payme_id))
     else:
         await requests.settle_reference(tx, payment, Verdict("paid", ref=attempt.payme_id))
-    return await payme.perform(tx, attempt)
+    return await payme.perform(tx, attempt, now_ms(payment))
 
 
 # ── cancel ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,7 +187,8 @@ async def cancel(ctx: Context, box: Cashbox, payme_id: str, reason: int) -> dict
         elif attempt.state == PERFORMED:
             if not await _give_back(ctx, tx, together):
                 raise PaymeRefusal(NOT_REFUNDABLE)
-            attempt = await payme.cancel(tx, attempt, reason)
+            payment = together.held.payment if isinstance(together, Together) else together
+            attempt = await payme.give_back(tx, attempt, now_ms(payment), reason)
     await _go_on(ctx, together)
     return attempt.cancelled()
 
@@ -247,7 +248,7 @@ async def _lock_all(tx: Tx, found: Transaction) -> tuple[Transaction, Together |
     assert payment is not None, "its attempt refers to it"
     together: Together | Payment
     if payment.ref_kind == "order":
-        together = await purchases.lock_together(tx, found.merchant_id, uuid.UUID(payment.ref))
+        together = await purchases.lock_together(tx, payment)
     else:
         together = await requests.lock(tx, found.merchant_id, payment.payment_id)
     attempt = await payme.lock(tx, found.merchant_id, found.payme_id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from decimal import Decimal
 
 from kassa.kit.database import Reader, Row, Tx
+from kassa.kit.writes import Write
 from kassa.payments.model import Payment
 from kassa.payments.payme.model import Transaction
-from kassa.payments.store import COLUMNS, payment_of
+from kassa.payments.store import COLUMNS, PaymentMoved, payment_of
 
 _COLUMNS = """merchant_id, transaction_id, payme_id, cashbox_id, payment_id, account::text AS account, amount_minor,
     time_ms, deadline_ms, create_ms, perform_ms, cancel_ms, state, reason"""
@@ -87,35 +89,53 @@ async def insert(tx: Tx, new: Transaction) -> None:
     )  # fmt: skip
 
 
-async def perform(tx: Tx, attempt: Transaction) -> Transaction:
-    """State 1 to 2, now. The attempt is locked."""
-    row = await tx.row(
-        f"""
-        UPDATE payme_transactions SET state = 2, perform_ms = greatest({NOW_MS}, create_ms)
-         WHERE merchant_id = $1 AND transaction_id = $2 AND state = 1
-        RETURNING {_COLUMNS}
-        """,
-        attempt.merchant_id, attempt.transaction_id,
+_ENDED = Write(
+    "attempt_ended",
+    """
+    attempt_ended AS (
+        UPDATE payme_transactions SET state = $4, perform_ms = $5, cancel_ms = $6, reason = $7
+         WHERE merchant_id = $1 AND transaction_id = $2 AND state = $3
+        RETURNING 1)
+    """,
+    expects="1",
+    unmet=PaymentMoved,
+)
+
+
+async def perform(tx: Tx, attempt: Transaction, now_ms: int) -> Transaction:
+    """State 1 to 2, later, at `now_ms` of the clock; the attempt as it is then. It is locked."""
+    return await _end(tx, attempt, replace(attempt, state=2, perform_ms=max(now_ms, attempt.create_ms)))
+
+
+async def give_back(tx: Tx, attempt: Transaction, now_ms: int, reason: int) -> Transaction:
+    """State 2 to -2, later, at `now_ms` of the clock; the attempt as it is then. It is locked."""
+    return await _end(tx, attempt, replace(attempt, state=-2, cancel_ms=max(now_ms, attempt.perform_ms), reason=reason))
+
+
+async def _end(tx: Tx, attempt: Transaction, after: Transaction) -> Transaction:
+    reason = None if after.reason is None else Decimal(after.reason)
+    await tx.later(
+        _ENDED,
+        attempt.merchant_id, attempt.transaction_id, attempt.state, after.state, after.perform_ms, after.cancel_ms, reason,
     )  # fmt: skip
-    assert row is not None, "it is locked, in state 1"
-    return _transaction(row)
+    return after
 
 
 async def cancel(tx: Tx, attempt: Transaction, reason: int) -> Transaction:
-    """State 1 to -1, which lets go of the payment, or 2 to -2, now. The attempt and its payment are locked."""
+    """State 1 to -1, now, which lets go of the payment. The attempt and its payment are locked."""
     row = await tx.row(
         f"""
         WITH let_go AS (
             UPDATE payments SET held_by = NULL, updated_at = kassa_now(),
                    next_ask_at = CASE WHEN ref_kind = 'outside' AND status = 'waiting' THEN expires_at ELSE next_ask_at END
-             WHERE merchant_id = $1 AND payment_id = $5 AND held_by = $2)
-        UPDATE payme_transactions SET state = -state, reason = $4, cancel_ms = greatest({NOW_MS}, create_ms, perform_ms)
-         WHERE merchant_id = $1 AND transaction_id = $2 AND state = $3 AND state > 0
+             WHERE merchant_id = $1 AND payment_id = $4 AND held_by = $2)
+        UPDATE payme_transactions SET state = -1, reason = $3, cancel_ms = greatest({NOW_MS}, create_ms)
+         WHERE merchant_id = $1 AND transaction_id = $2 AND state = 1
         RETURNING {_COLUMNS}
         """,
-        attempt.merchant_id, attempt.transaction_id, attempt.state, Decimal(reason), attempt.payment_id,
+        attempt.merchant_id, attempt.transaction_id, Decimal(reason), attempt.payment_id,
     )  # fmt: skip
-    assert row is not None, "it is locked, in state 1 or 2"
+    assert row is not None, "it is locked, in state 1"
     return _transaction(row)
 
 
