@@ -216,7 +216,9 @@ def _payme_rules(settings: Settings) -> PaymeRules:
     login, field = settings.payme_login, settings.payme_account_field
     house = None
     if settings.payme_id and settings.payme_key:
-        house = Cashbox(HOUSE, settings.payme_id, settings.payme_key, bool(settings.payme_is_test_mode), login, field)
+        house = Cashbox(
+            HOUSE, settings.payme_id, settings.payme_key, bool(settings.payme_is_test_mode), login, field, settings.payme_fiscal
+        )
     return PaymeRules(
         house=house,
         login=login,

@@ -2,6 +2,7 @@
 
 from kassa.catalog.browse import browse, browse_one
 from kassa.catalog.channels import channel_of
+from kassa.catalog.fiscal import fiscal_codes_of
 from kassa.catalog.model import Channel, Hold, Offer, Page, Shortage
 from kassa.catalog.prices import UnknownProduct, offer_of, offers_of, offers_page, recent_offers_of
 from kassa.catalog.publish import Publication, adjust, publish, publish_channel, retire
@@ -28,6 +29,7 @@ __all__ = [
     "browse_one",
     "channel_of",
     "consume",
+    "fiscal_codes_of",
     "give_back",
     "offer_of",
     "offers_of",

@@ -53,6 +53,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class FiscalCode:
+    """What a receipt says of a product to the tax authority: its IKPU, the code of its packaging, value added tax in percent."""
+
+    code: str
+    package_code: str
+    vat_percent: int
+    units: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of offers; `total` counts all pages' rows."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from kassa.catalog.model import OWN, Channel, Hold, Offer, Page, Shortage
+from kassa.catalog.model import OWN, Channel, FiscalCode, Hold, Offer, Page, Shortage
 from kassa.kit.database import Reader, Row, Tx
 from kassa.kit.errors import Conflict
 from kassa.kit.money import Money
@@ -358,6 +358,31 @@ async def add_products(tx: Tx, channel: Channel, products: Sequence[Publication]
             product.price.minor, product.price.currency, list(product.images), product.stock,
         )  # fmt: skip
     return added
+
+
+async def write_fiscal_code(tx: Tx, merchant_id: str, channel: str, product_id: str, code: FiscalCode) -> None:
+    """Set the codes of a product, or of all of a channel (`*`)."""
+    await tx.execute(
+        """
+        INSERT INTO fiscal_codes (merchant_id, channel, product_id, code, package_code, vat_percent, units)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (merchant_id, channel, product_id)
+           DO UPDATE SET code = $4, package_code = $5, vat_percent = $6, units = $7
+        """,
+        merchant_id, channel, product_id, code.code, code.package_code, code.vat_percent, code.units,
+    )  # fmt: skip
+
+
+async def fiscal_codes(reader: Reader, merchant_id: str, channel: str, product_ids: Sequence[str]) -> dict[str, FiscalCode]:
+    """The codes of these products, with those of the channel under `*`."""
+    rows = await reader.rows(
+        """
+        SELECT product_id, code, package_code, vat_percent, units FROM fiscal_codes
+         WHERE merchant_id = $1 AND channel = $2 AND product_id = ANY ($3)
+        """,
+        merchant_id, channel, [*product_ids, "*"],
+    )  # fmt: skip
+    return {row["product_id"]: FiscalCode(row["code"], row["package_code"], row["vat_percent"], row["units"]) for row in rows}
 
 
 async def retire(tx: Tx, merchant_id: str, channel: str, product_ids: Sequence[str]) -> int:

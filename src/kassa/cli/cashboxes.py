@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,7 @@ Payme then calls `/payme/webhook/42`, and the merchant's payments in UZS may nam
 
 MerchantId = Annotated[str, typer.Argument(metavar="MERCHANT", help="The merchant's id.")]
 _CASHBOX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_DIGITS = re.compile(r"[0-9]{1,32}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -113,6 +115,44 @@ def unset_cashbox(merchant_id: MerchantId, as_json: AsJson = False) -> None:
     if before is None:
         raise CommandError(f"merchant {merchant_id} has no cashbox")
     say_change(as_json, f"Cashbox of merchant {merchant_id}", before, None)
+
+
+@app.command("fiscal")
+def set_fiscal(
+    merchant_id: MerchantId,
+    channel: Annotated[str, typer.Argument(help="The channel, such as ambassadors.")],
+    code: Annotated[str, typer.Option(help="The IKPU: digits, 17 of them as a rule.")],
+    package: Annotated[str, typer.Option(help="The code of the packaging that belongs to it.")],
+    vat: Annotated[int, typer.Option(min=0, max=100, help="Value added tax, in percent.")],
+    product: Annotated[str, typer.Option(help="The product's id; * for all that have no codes of their own.")] = "*",
+    units: Annotated[int | None, typer.Option(min=1, help="The code of the unit of measure.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what fiscal receipts tell the tax authority of a product, or of all of a channel (`PAYME_FISCAL=true`).
+
+    ```sh
+    kassa merchants payme fiscal 1 ambassadors --code 06912001001000000 --package 1500001 --vat 12
+    ```
+    """
+    for name, digits in (("--code", code), ("--package", package)):
+        if not _DIGITS.fullmatch(digits):
+            raise CommandError(f"{name} is 1 to 32 digits")
+
+    async def work(ctx: Context) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        from kassa import catalog
+        from kassa.catalog.fiscal import set_fiscal_code
+        from kassa.catalog.model import FiscalCode
+
+        await the_merchant(ctx, merchant_id)
+        await catalog.channel_of(ctx, merchant_id, channel)
+        before = (await catalog.fiscal_codes_of(ctx.db, merchant_id, channel, [product])).get(product)
+        after = FiscalCode(code, package, vat, units)
+        async with ctx.db.transaction("payme.cashbox") as tx:
+            await set_fiscal_code(tx, merchant_id, channel, product, after)
+        return asdict(before) if before else None, asdict(after)
+
+    before, after = inside(work)
+    say_change(as_json, f"Fiscal codes of {product} in {channel}", before, after)
 
 
 def _not_the_house(ctx: Context, merchant_id: str) -> None:

@@ -179,6 +179,9 @@ class Settings(BaseSettings):
     payme_link_ttl_s: Annotated[int, Field(ge=1, le=366 * 86400)] = _named(
         "PAYME_LINK_TTL_S", default=86400, about="seconds that a purchase may be paid at Payme"
     )
+    payme_fiscal: bool = _named(
+        "PAYME_FISCAL", default=False, about="the cashbox makes fiscal receipts: each order says what is in it"
+    )
     payme_lang: Literal["ru", "uz", "en"] | None = _named("PAYME_LANG", about="the language of Payme's page")
     payme_return_url: ReturnAddress | None = _named("PAYME_RETURN_URL", about="where Payme sends the buyer afterwards")
     payme_subscribe: bool | None = _named(

@@ -10,6 +10,7 @@ from typing import IO, Any
 import orjson
 
 from kassa import payments
+from kassa.collect.payme.detail import detail_of
 from kassa.collect.payme.model import (
     NO_SUCH_ORDER,
     NO_SUCH_RECEIPT,
@@ -48,7 +49,7 @@ async def check_perform(ctx: Context, box: Cashbox, amount: int, account: Mappin
         attempt = await payme.live(ctx.db, payment)
         if attempt is not None and attempt.state == CREATED and not is_over(attempt, payment):
             raise PaymeRefusal(rules.busy_code, box.account_field)
-    return {"allow": True}
+    return {"allow": True, **({"detail": await detail_of(ctx, payment)} if box.fiscal else {})}
 
 
 async def check(ctx: Context, box: Cashbox, payme_id: str) -> dict[str, Any]:

@@ -66,6 +66,19 @@ CREATE TABLE payme_receipts (
     PRIMARY KEY (merchant_id, payme_id, kind)
 );
 
+-- What a receipt must say of a product to the tax authority; product '*' stands for all of a channel that have no row of their own.
+CREATE TABLE fiscal_codes (
+    merchant_id text NOT NULL,
+    channel text NOT NULL,
+    product_id text NOT NULL,
+    code text NOT NULL CHECK (code ~ '^[0-9]{1,32}$'),
+    package_code text NOT NULL CHECK (package_code ~ '^[0-9]{1,32}$'),
+    vat_percent integer NOT NULL CHECK (vat_percent BETWEEN 0 AND 100),
+    units integer CHECK (units > 0),
+    PRIMARY KEY (merchant_id, channel, product_id),
+    FOREIGN KEY (merchant_id, channel) REFERENCES channels
+);
+
 -- What a buyer has: one row a line, from the moment it was paid until it is given back.
 CREATE TABLE bought_lines (
     merchant_id text NOT NULL,
@@ -131,6 +144,7 @@ DROP INDEX cart_lines_of_product;
 DROP TABLE heard_messages;
 DROP INDEX checkouts_open_of_channel;
 DROP TABLE bought_lines;
+DROP TABLE fiscal_codes;
 DROP TABLE payme_receipts;
 DROP TABLE payme_transactions;
 DROP TABLE payme_cashboxes;

@@ -91,6 +91,8 @@ class Cashbox:
     is_test: bool
     login: str = "Paycom"
     account_field: str = "order_id"
+    fiscal: bool = False
+    """Payme makes fiscal receipts for it, so each order must say what is in it (9.1)."""
 
 
 @dataclass(frozen=True, slots=True)
