@@ -170,7 +170,11 @@ async def test_poison_does_not_hold_up_the_others(hall: Context, merchant: Merch
                 await until(lambda n=n: len(merchant.seen) == n // 10 + 1)
                 assert time.monotonic() - began < 1
         await until(lambda: all_done(hall, 3))
-    assert await count(rabbitmq_url, f"{name}.queue.dead") == 30
+        await until(lambda: are_dead(rabbitmq_url, name, 30))
+
+
+async def are_dead(url: str, name: str, messages: int) -> bool:
+    return await count(url, f"{name}.queue.dead") == messages
 
 
 async def test_a_slow_merchant_does_not_delay_the_others(hall: Context, merchant: Merchant) -> None:

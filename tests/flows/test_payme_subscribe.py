@@ -7,6 +7,7 @@ calls the webhook as Payme does.
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 import subprocess
 import sys
@@ -435,8 +436,8 @@ def test_what_is_no_token_is_refused_and_not_repeated(town: Town, token: Any) ->
     wish = {"shippingAddress": HOME, "paymentMethod": "payme", "paymentDetails": {"cardToken": token}}
     answer = town.http.post("/api/orders", json=wish, headers=town.as_user(user))
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_input"), answer.text
-    assert "6478" not in answer.text
-    assert "6478" not in town.server.log_text()
+    for said in (answer.text, town.server.log_text()):
+        assert not re.search(r"8600.?4954.?7331.?6478", said)
 
 
 def test_a_token_means_nothing_with_another_method(town: Town) -> None:

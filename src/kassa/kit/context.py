@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from kassa.kit.database import Database
+from kassa.kit.errors import KassaError
 from kassa.kit.secrets import Keys
 
 T = TypeVar("T")
@@ -45,7 +46,9 @@ class Background:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("background work %s ended: %s", task.get_name(), type(error).__name__, exc_info=error)
+            # An error that is raised on purpose says it by its name: a worker was quicker, or will be.
+            unforeseen = None if isinstance(error, KassaError) else error
+            log.warning("background work %s ended: %s", task.get_name(), type(error).__name__, exc_info=unforeseen)
 
 
 class OnceAtATime:
