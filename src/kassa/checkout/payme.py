@@ -135,19 +135,10 @@ async def give_back(ctx: Context, tx: Tx, held: Held) -> bool:
 
     False, and nothing is written, when the goods have left and nobody here has asked for the money to go back.
     """
-    merchant_id, order = held.order.merchant_id, held.order
+    order = held.order
     if order.status in _GONE and held.payment.status == "paid":
         return False
-    if held.payment.refunding_minor:
-        for refund in await payments.refunds_of(tx, merchant_id, held.payment.payment_id):
-            if refund.status in {"pending", "parked"}:
-                await note_refund(tx, held.payment, refund, _RETURNED)
-        held.payment = await requests.lock(tx, merchant_id, held.payment.payment_id)
-    if held.payment.refundable_minor:
-        key = held.key("returned")
-        paid, refund = await payments.begin_refund(tx, held.payment, owed=True, reason="returned by Payme", provider_key=key)
-        await note_refund(tx, paid, refund, _RETURNED)
-        held.payment = await requests.lock(tx, merchant_id, held.payment.payment_id)
+    held.payment = await return_all(tx, held.payment, held.key("returned"))
     if order.status not in {"cancelled", *_GONE}:
         await _cancel(ctx, tx, held)
     elif not held.checkout.is_over:
@@ -155,6 +146,20 @@ async def give_back(ctx: Context, tx: Tx, held: Held) -> bool:
         status = "undoing" if held.checkout.status == "parked" else held.checkout.status
         await advance(tx, held, status, held.go_on(), [store.Note(PAYMENT, "undone")])
     return True
+
+
+async def return_all(tx: Tx, payment: Payment, key: str) -> Payment:
+    """All the money of a locked payment has gone back: refunds under way are done, the rest is one of its own under `key`."""
+    if payment.refunding_minor:
+        for refund in await payments.refunds_of(tx, payment.merchant_id, payment.payment_id):
+            if refund.status in {"pending", "parked"}:
+                await note_refund(tx, payment, refund, _RETURNED)
+        payment = await requests.lock(tx, payment.merchant_id, payment.payment_id)
+    if payment.refundable_minor:
+        paid, refund = await payments.begin_refund(tx, payment, owed=True, reason="returned by Payme", provider_key=key)
+        await note_refund(tx, paid, refund, _RETURNED)
+        payment = await requests.lock(tx, payment.merchant_id, payment.payment_id)
+    return payment
 
 
 async def _cancel(ctx: Context, tx: Tx, held: Held) -> None:

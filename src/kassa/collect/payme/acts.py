@@ -33,11 +33,9 @@ from kassa.kit.database import Tx
 from kassa.kit.errors import Busy
 from kassa.kit.ids import new_id
 from kassa.payments import Payment, Verdict, payme, requests
-from kassa.payments.model import RefundVerdict
 from kassa.payments.payme.model import CANCELLED, CREATED, PERFORMED, TIMED_OUT, Cashbox, PaymeRules, Transaction
 
 _LOOKS = 8
-_RETURNED = RefundVerdict("succeeded", message="returned by Payme")
 
 
 class _Expired(Exception):
@@ -219,15 +217,7 @@ async def _let_go(ctx: Context, tx: Tx, attempt: Transaction, together: Together
 async def _give_back(ctx: Context, tx: Tx, together: Together | Payment) -> bool:
     if isinstance(together, Together):
         return await purchases.give_back(ctx, tx, together.held)
-    payment = together
-    for refund in await payments.refunds_of(tx, payment.merchant_id, payment.payment_id):
-        if refund.status in {"pending", "parked"}:
-            await checkout.note_refund(tx, payment, refund, _RETURNED)
-    payment = await requests.lock(tx, payment.merchant_id, payment.payment_id)
-    if payment.refundable_minor:
-        key = f"{payment.payment_id}:returned"
-        paid, refund = await payments.begin_refund(tx, payment, owed=True, reason="returned by Payme", provider_key=key)
-        await checkout.note_refund(tx, paid, refund, _RETURNED)
+    await purchases.return_all(tx, together, f"{together.payment_id}:returned")
     return True
 
 
