@@ -1,7 +1,7 @@
 # Everything that is done often. `make` alone prints this list, from this file.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench install proto format lint typecheck lock clean
+.PHONY: help run test check crash soak bench install proto format lint typecheck lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -12,12 +12,19 @@ run: install ## Set up if needed, then run everything: database, APIs, workers, 
 test: install ## Set up if needed, then run all tests (ARGS="tests/unit -k money" for some of them)
 	@exec .venv/bin/python -m pytest -n 4 --dist loadfile $(ARGS)
 
-check: install ## Format, lint, types, import contracts, house rules
+check: install ## Format, lint, types, import contracts, house rules, known vulnerabilities
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	KASSA_TEST_DATABASE=none .venv/bin/python -m pytest -q tests/test_house.py
+	.venv/bin/python scripts/audit.py
+
+crash: install ## Play every fault and write docs/faults.md (ARGS="--only F02 --runs 50", HOURS=1 for chance, MUTANTS=1 for broken guards)
+	@exec .venv/bin/python -m tests.crash $(if $(HOURS),--hours $(HOURS)) $(if $(MUTANTS),--mutants) $(ARGS)
+
+soak: install ## Buy for eight hours and watch memory and tables grow, or not (HOURS=1 for less)
+	@exec .venv/bin/python -m tests.crash --soak --hours $(or $(HOURS),8) $(ARGS)
 
 bench: install ## Print the speed table of this machine
 	@exec .venv/bin/python -m bench $(ARGS)

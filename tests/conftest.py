@@ -98,9 +98,15 @@ def _stop_what_this_test_started(request: pytest.FixtureRequest) -> Iterator[Non
 
 @pytest.fixture(scope="module")
 def start_kassa(database_server: rig.DatabaseServer, _homes: Callable[[str], Path], _started: list[rig.Running]) -> StartKassa:
-    """Start servers: `start_kassa(RATE_LIMIT="1/second")`, `start_kassa(database=dsn)`. A fresh database by default."""
+    """Start servers: `start_kassa(RATE_LIMIT="1/second")`, `start_kassa(database=dsn)`. A fresh database by default.
+
+    One that comes to the database of another has its `KASSA_SECRET`, too, unless it is given one.
+    """
 
     def start(*, database: str | None = None, **settings: Any) -> rig.Server:
+        first = next((each for each in _started if isinstance(each, rig.Server) and each.dsn == database), None)
+        if first is not None and "KASSA_SECRET" not in settings:
+            settings["KASSA_SECRET"] = first.kassa_secret
         server = rig.make_server(_homes("k"), database or database_server.fresh(), settings)
         _started.append(server)
         server.start()

@@ -241,7 +241,7 @@ def free_port() -> int:
 def clean_environment(**extra: str) -> dict[str, str]:
     """This process's environment without any setting of Kassa, and `extra` on top."""
     keep = {k: v for k, v in os.environ.items() if not _SETTING.match(k)}
-    path = [str(ROOT / "src"), *filter(None, [keep.get("PYTHONPATH")])]
+    path = [os.environ.get("CRASH_SOURCE", str(ROOT / "src")), *filter(None, [keep.get("PYTHONPATH")])]  # see crash/mutants.py
     return {**keep, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", "TERM": "dumb", **extra}
 
 
@@ -249,7 +249,7 @@ _SETTING = re.compile(
     r"^(KASSA_.*|JWT_.*|(.*_)?(HTTP|GRPC|APP|REDIS)_(HOST|PORT)|PORT|.*_SERVICE_URL|PROVIDER_.*|PUBLIC_URL|DATABASE_.*|REDIS_URL|RABBITMQ_URL"
     r"|(PAYMENTS|LOGS)_DB_URL|PAYMENT_LINK_TTL_S|TRUST_MERCHANT_HEADER|GRPC_.*|MAX_WORKERS|MERCHANT_CALLBACK_.*|EXCHANGE_NAME|QUEUE_NAME"
     r"|ALLOW_PRIVATE_CALLBACKS|EGRESS_PROXY|WEBHOOK_.*|EMAIL_.*|SMTP_.*|MAILGUN_.*"
-    r"|PRODUCTION|SURFACES|RATE_LIMIT|LAN|API_DOCS|CORS_ORIGINS|TRUSTED_PROXIES|METRICS_TOKEN|SIMULATED_PAYMENTS|LOG_LEVEL|MAX_WAITING_ORDERS"
+    r"|PRODUCTION|SURFACES|RATE_LIMIT|CARD_LIMITS|LAN|API_DOCS|CORS_ORIGINS|TRUSTED_PROXIES|METRICS_TOKEN|SIMULATED_PAYMENTS|LOG_LEVEL|DRAIN_S|MAX_WAITING_ORDERS|VERIFY_EVERY_S"
     r"|PAYME_.*|AMBASSADOR_.*|PAYTECH_API_KEY|APP_NAME|DEBUG)$"
 )
 
@@ -365,6 +365,11 @@ class Server(Running):
     """Where gRPC answers, as `host:port`."""
     webhook_secret: str = WEBHOOK_SECRET
     _clients: list[httpx2.Client] = field(default_factory=list)
+
+    @property
+    def kassa_secret(self) -> str:
+        """Its `KASSA_SECRET`: the one that it was given, else the one that it made."""
+        return self.environment.get("KASSA_SECRET") or (self.home / "secrets" / "kassa_secret").read_text().strip()
 
     @property
     def sandbox_url(self) -> str:

@@ -15,6 +15,7 @@ from kassa import __version__, demo, migrate, webhooks, workers
 from kassa.api.app import Api, create_app
 from kassa.api.checkout.shapes import render_checkout
 from kassa.api.options import ApiOptions, ASGIApp, PaymeOptions, TokenRules
+from kassa.cardwatch import CardLimits
 from kassa.catalog import Shelf, Sources
 from kassa.catalog.sources import AmbassadorService, OwnAmbassadors, OwnSource, ProductService, Source
 from kassa.checkout import Neighbours, Rules
@@ -22,12 +23,13 @@ from kassa.checkout.wishes import Replies
 from kassa.collect import CollectRules
 from kassa.events import FanOut
 from kassa.events.broker import Broker
-from kassa.kit import crash
+from kassa.kit import clock, crash
 from kassa.kit.bell import Bell
 from kassa.kit.context import Background, Context
 from kassa.kit.database import Database
 from kassa.kit.egress import Egress
 from kassa.kit.neighbour import Neighbour, new_session
+from kassa.kit.own_keys import own_key
 from kassa.kit.redis import Redis
 from kassa.kit.secrets import Keys
 from kassa.notices import NOTICE_WRITTEN, NOTICE_WRITTEN_AFTER_ASKING, Notifier, Users
@@ -44,6 +46,7 @@ from kassa.payments.providers import CardService, Cash, External, Links, Payme, 
 from kassa.rpc.options import RpcOptions
 from kassa.sandbox import Sandbox, create_sandbox
 from kassa.settings import SANDBOX_CASHBOX, Settings
+from kassa.verify import WatchRules
 from kassa.webhooks import WebhookRules, delivery_made
 from kassa.webhooks.delivery import Deliverer
 
@@ -69,7 +72,12 @@ class Kassa:
         return self.make_app()
 
     async def prepare(self) -> None:
-        """Before the first event: every merchant without an endpoint of its own has the operator's, where there is one."""
+        """Before the first event: every merchant without an endpoint of its own has the operator's, where there is one.
+
+        Raises `WrongSecret` in a process that has another secret than those that were here before.
+        """
+        await own_key(self.ctx.db, self.ctx.keys)
+        await clock.own(self.ctx.db, production=self.production)
         if self.ctx.port(WebhookRules).callback_url:
             await webhooks.ensure_callbacks(self.ctx)
 
@@ -148,6 +156,13 @@ def _sandbox(settings: Settings, db: Database) -> Sandbox:
         payment = await payme.payment_for(db, HOUSE, uuid.UUID(order_id))
         return payment.amount_minor if payment else None
 
+    async def turn_clock(step: str | None) -> dict[str, object]:
+        try:
+            moved = await (clock.step(db, step) if step is not None else clock.shown(db))
+        except (clock.ClockStep, clock.ClockStays) as error:
+            return {"detail": error.message}
+        return {"now": clock.rfc3339_micros(moved.now), "ahead_s": round(moved.ahead.total_seconds())}
+
     here = f"http://127.0.0.1:{settings.http_port}"
     has_cashbox = settings.payme_key is not None
     return create_sandbox(
@@ -160,6 +175,7 @@ def _sandbox(settings: Settings, db: Database) -> Sandbox:
         payme_login=settings.payme_login,
         payme_account_field=settings.payme_account_field,
         payme_amount=amount_of,
+        clock=turn_clock,
     )
 
 
@@ -190,7 +206,7 @@ def _ports(
     return {
         Sources: Sources({SHOP: shop, AMBASSADORS: ambassadors or OwnAmbassadors()}),
         Providers: Providers({provider.name: provider for provider in providers}),
-        Neighbours: Neighbours(inventory=inventory, order=order, product=product),
+        Neighbours: Neighbours(inventory=inventory, order=order, product=product, payment=payment),
         Rules: Rules(
             payment_service=payment is not None,
             inventory_service=inventory is not None,
@@ -209,6 +225,8 @@ def _ports(
         ),
         Notifier: _notifier(settings, session),
         WebhookRules: _webhook_rules(settings),
+        CardLimits: settings.card_limits or CardLimits(),
+        WatchRules: WatchRules(every_s=settings.verify_every_s or 0),
     }
 
 
@@ -288,7 +306,9 @@ def _schema_is_current(settings: Settings) -> Callable[[], Awaitable[bool]]:
     async def ask() -> bool:
         try:
             await migrate.check(settings.database_url)
-        except (migrate.SchemaOutdated, migrate.SchemaTooNew, migrate.WrongServer):
+        except migrate.SchemaTooNew:
+            return True  # it fitted when this process began, and a newer one fits the version before it
+        except (migrate.SchemaOutdated, migrate.WrongServer):
             return False
         return True
 
@@ -326,5 +346,6 @@ def _options(settings: Settings, sandbox: ASGIApp | None, redis: Redis | None) -
         metrics_token=settings.metrics_token,
         sandbox=sandbox,
         redis=redis,
+        https_only=settings.production and (settings.public_url or "").startswith("https://"),
         payme=PaymeOptions(settings.payme_max_body_bytes, settings.payme_ip_allowlist),
     )

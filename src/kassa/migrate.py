@@ -1,7 +1,7 @@
 """Bring a database to the schema of this code, or say in one line why it cannot be used as it is.
 
-`upgrade` runs the Alembic revisions of `kassa/migrations`, all in one transaction, under a lock that makes a second caller wait and
-then find nothing left to do. `check` only looks: it is what `serve`, `work` and `/ready` ask.
+`upgrade` runs the Alembic revisions of `kassa/migrations` under a lock that makes a second caller wait and then find nothing left
+to do; how, stands in `migrations/env.py`. `check` only looks: it is what `serve`, `work` and `/ready` ask.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+
+from kassa.kit.hosts import Hosts
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -46,7 +48,8 @@ def plain(dsn: str) -> str:
 def upgrade(dsn: str) -> None:
     """Bring the database at `dsn` to the newest schema; does nothing when it is there. Safe to call from many processes at once.
 
-    Raises `WrongServer` when nobody usable answers, `SchemaTooNew` when newer code was here. An upgrade that fails leaves no trace.
+    Raises `WrongServer` when nobody usable answers, `SchemaTooNew` when newer code was here. A revision that fails leaves no trace,
+    and an empty database stays empty; what was done before it stands, and the next upgrade goes on from there.
     """
     from alembic import command  # noqa: PLC0415 - half a second that only an upgrade should pay
     from sqlalchemy.exc import OperationalError  # noqa: PLC0415
@@ -75,7 +78,7 @@ async def check(database: Any) -> None:
     if not isinstance(database, str):
         return await _look(database)
     try:
-        connection = await asyncpg.connect(plain(database), timeout=5)
+        connection = await Hosts(plain(database)).connect(within_s=5)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise WrongServer(f"the database does not answer, or refuses: {_first_line(error)}") from None
     try:

@@ -4,8 +4,9 @@
         made = payments.request(amount_minor=1250, currency="USD", order_id="order-123", key="order-123:1")
         print(payments.get(made.payment_id).status)
 
-`AsyncPaymentClient` has the same methods as coroutines. Where no answer came (UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED, or a broken
-connection, which arrives as UNAVAILABLE) the same request is repeated under the same key; any other refusal is final and is not.
+`AsyncPaymentClient` has the same methods as coroutines. Where no answer came (UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED, CANCELLED by
+a server that ends, or a broken connection, which arrives as UNAVAILABLE) the same request is repeated under the same key; any
+other refusal is final and is not.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from payments_service import payments_pb2 as pb
 
 T = TypeVar("T")
 
-REPEATED: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.ABORTED})
+REPEATED: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.ABORTED, StatusCode.CANCELLED})
 """After these the outcome is not known, and the same key is safe to repeat."""
 _REQUEST = "/payments.v1.PaymentService/RequestPayment"
 _GET = "/payments.v1.PaymentService/GetPayment"

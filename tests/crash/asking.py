@@ -125,11 +125,9 @@ class Broken(Exception):
     """The connection ended before there was an answer."""
 
 
-def speak(server: rig.Server, ask: Ask, timeout_s: float = 15) -> Said:
-    """Send one request. Raises `Broken`, `TimeoutError`."""
-    parts = urlsplit(server.url)
+def headers_of(server: rig.Server, ask: Ask, body: bytes | None) -> dict[str, str]:
+    """The headers with which a caller shows who it is, and its key."""
     headers = {"Content-Type": "application/json"}
-    body = json.dumps(ask.body).encode() if ask.body is not None else None
     if ask.key or ask.once:
         headers["Idempotency-Key"] = ask.key or ask.once or ""
     if ask.api_key:
@@ -141,6 +139,14 @@ def speak(server: rig.Server, ask: Ask, timeout_s: float = 15) -> Said:
     headers |= dict(ask.headers)
     if ask.user is not None:
         headers["Authorization"] = f"Bearer {server.token(ask.user, ask.role)}"
+    return headers
+
+
+def speak(server: rig.Server, ask: Ask, timeout_s: float = 15) -> Said:
+    """Send one request. Raises `Broken`, `TimeoutError`."""
+    parts = urlsplit(server.url)
+    body = json.dumps(ask.body).encode() if ask.body is not None else None
+    headers = headers_of(server, ask, body)
     line = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         line.request(ask.method, ask.path, body, headers)

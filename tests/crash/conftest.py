@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from functools import partial
 from pathlib import Path
 
-import aio_pika
 import grpc
 import pytest
 from tests import rig, services
@@ -24,6 +21,7 @@ from kassa.demo import AMBASSADOR_PRICES as PRICES
 from .hooks import Hooks
 from .nursery import Nursery
 from .playing import Town
+from .rooms import close_rooms, make_rooms
 
 
 @pytest.fixture(scope="session")
@@ -59,23 +57,12 @@ def open_rooms() -> Iterator[Callable[[], dict[str, str]]]:
     opened: list[dict[str, str]] = []
 
     def open_one() -> dict[str, str]:
-        name = f"kassa.crash.{os.getpid()}.{len(opened)}"
-        url = services.shared(services.RABBITMQ)
-        opened.append({"RABBITMQ_URL": url, "EXCHANGE_NAME": name, "QUEUE_NAME": f"{name}.queue"})
+        opened.append(make_rooms(services.shared(services.RABBITMQ)))
         return opened[-1]
 
     yield open_one
     for rooms in opened:
-        rig.run_alone(partial(_close_rooms, rooms))
-
-
-async def _close_rooms(rooms: dict[str, str]) -> None:
-    connection = await aio_pika.connect(rooms["RABBITMQ_URL"])
-    async with connection, connection.channel() as channel:
-        for queue in (rooms["QUEUE_NAME"], f"{rooms['QUEUE_NAME']}.dead"):
-            await channel.queue_delete(queue)
-        for exchange in (rooms["EXCHANGE_NAME"], f"{rooms['EXCHANGE_NAME']}.dlx"):
-            await channel.exchange_delete(exchange)
+        close_rooms(rooms)
 
 
 @pytest.fixture

@@ -6,13 +6,21 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import httpx2
 from tests import rig
 
-from .asking import Ask, Broken, Said, is_final, speak
+from . import merchants
+from .asking import Ask, Broken, Calls, Said, call, is_final
+from .history import History
 from .stories import BASKET, Buyer
+
+
+class _Unanswered(Exception):
+    """Somebody's patience has ended."""
+
 
 _numbers = itertools.count(50_000)
 
@@ -27,13 +35,25 @@ class Crowd:
     servers: Sequence[rig.Server]
     size: int = 20
     patience_s: float = 40
+    mixed: bool = False
+    """Some also cancel, some are merchants whose buyers pay by link and get money back, some are services over gRPC."""
+    rpc: rig.Server | None = None
+    basket: tuple[tuple[str, int], ...] = BASKET
+    """What everybody buys; of some things there are enough for a crowd that buys for minutes."""
+    pause_s: float = 0
+    """How long a buyer rests between two purchases."""
     told: list[tuple[Ask, Said]] = field(default_factory=list)
     """Every final answer."""
-    heard: Counter[int] = field(default_factory=Counter)
-    """Every status, 0 for a connection that broke."""
+    history: History = field(default_factory=History)
+    """Every question, and every answer that there was."""
     trouble: list[str] = field(default_factory=list)
+    _turns: Iterator[rig.Server] = field(init=False)
+    _forgotten: int = 0
     _enough: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._turns = itertools.cycle(self.servers)
 
     def __enter__(self) -> Crowd:
         for place in range(self.size):
@@ -51,37 +71,98 @@ class Crowd:
             thread.join()
 
     @property
+    def heard(self) -> Counter[int]:
+        """How often each status was heard; 0 for no answer."""
+        return self.history.heard
+
+    @property
     def bought(self) -> int:
         """How many purchases were confirmed."""
-        return sum(said.status in {200, 201} and ask.path in {"/checkout/process", "/api/orders"} for ask, said in self.told)
+        return self._forgotten + sum(
+            said.status in {200, 201} and ask.path in {"/checkout/process", "/api/orders"} for ask, said in self.told
+        )
+
+    def forget(self) -> None:
+        """Keep the number of purchases only: for crowds that buy for hours."""
+        self._forgotten = self.bought
+        self.told.clear()
+        self.history.ops.clear()
 
     def _shop(self, place: int) -> None:
-        turns = itertools.cycle(self.servers)
         while not self._enough.is_set():
-            buyer = Buyer(next(_numbers))
-            wishes: list[Callable[[], Ask]] = [buyer.buys]
-            if place % 2:
-                first, second = BASKET if place % 4 == 1 else BASKET[::-1]
-                wishes = [lambda: buyer.puts(*first), lambda: buyer.puts(*second), buyer.orders]
-            for wish in wishes:
-                if not self._until_told(next(turns), wish()):
-                    return
+            try:
+                self._habit(place)(Buyer(next(_numbers)))
+            except _Unanswered:
+                return
+            self._enough.wait(self.pause_s)
 
-    def _until_told(self, server: rig.Server, ask: Ask) -> bool:
+    def _habit(self, place: int) -> Callable[[Buyer], None]:
+        usual = (self._buys_at_once, self._fills_a_cart, self._buys_at_once, self._fills_a_cart_backwards)
+        others = (self._thinks_better, self._is_a_merchant, self._is_a_service) if self.mixed else ()
+        habits = (*usual, *others)
+        return habits[place % len(habits)]
+
+    def _buys_at_once(self, buyer: Buyer) -> None:
+        self._until_told(buyer.buys(*self.basket))
+
+    def _fills_a_cart(self, buyer: Buyer, *basket: tuple[str, int]) -> Said:
+        for item in basket or self.basket:
+            self._until_told(buyer.puts(*item))
+        return self._until_told(buyer.orders())
+
+    def _fills_a_cart_backwards(self, buyer: Buyer) -> None:
+        self._fills_a_cart(buyer, *self.basket[::-1])
+
+    def _thinks_better(self, buyer: Buyer) -> None:
+        """Orders, and cancels what is paid."""
+        said = self._fills_a_cart(buyer)
+        if said.status == 201:
+            self._until_told(buyer.moves(said.json["data"]["id"], "cancelled"))
+
+    def _is_a_merchant(self, buyer: Buyer) -> None:
+        """Asks for money by link; its buyer pays; a part goes back."""
+        said = self._until_told(merchants.asks(buyer))
+        if said.status != 200:
+            return
+        payment = said.json["payment_id"]
+        httpx2.post(said.json["payment_url"].replace("/pay/", "/payments/") + "/accept", trust_env=False, timeout=30)
+        until = time.monotonic() + self.patience_s
+        while time.monotonic() < until:
+            seen = self.history.ask(next(self._turns), merchants.shown(payment))
+            if seen is not None and seen.status == 200 and seen.json["status"] == 2:
+                self._until_told(merchants.gives_back(buyer, payment, "part", amount="30.00"))
+                return
+            time.sleep(0.2)
+        self.trouble.append(f"payment {payment}: not paid within {self.patience_s} s, though its buyer has paid")
+
+    def _is_a_service(self, buyer: Buyer) -> None:
+        """Asks for money over gRPC, as often as it takes."""
+        if self.rpc is None:
+            return
+        fields = {"amount_minor": 1250, "currency": "usd", "order_id": f"S-{buyer.number}", "idempotency_key": buyer.key("grpc")}
         until = time.monotonic() + self.patience_s
         while time.monotonic() < until:
             try:
-                said = speak(server, ask, timeout_s=20)
-            except (Broken, TimeoutError):
-                self.heard[0] += 1
+                call(self.rpc, Calls(fields, merchants.KEY), until)
+            except (Broken, AssertionError):
+                time.sleep(0.1)
+            else:
+                return
+        self.trouble.append(f"gRPC {buyer.key('grpc')}: no answer within {self.patience_s} s")
+
+    def _until_told(self, ask: Ask) -> Said:
+        """Ask until there is a final answer. Raises `_Unanswered` when patience ends."""
+        until = time.monotonic() + self.patience_s
+        while time.monotonic() < until:
+            said = self.history.ask(next(self._turns), ask, timeout_s=20)
+            if said is None:
                 time.sleep(0.05)
                 continue
-            self.heard[said.status] += 1
             if is_final(said):
                 self.told.append((ask, said))
                 if said.status not in {200, 201}:
                     self.trouble.append(f"{ask.path}: {said.status} {said.raw[:300]!r}")
-                return True
+                return said
             time.sleep(0.1)
         self.trouble.append(f"{ask.path} of {ask.key}: no answer within {self.patience_s} s")
-        return False
+        raise _Unanswered

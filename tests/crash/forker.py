@@ -63,6 +63,7 @@ def look(children: dict[int, int | None], pid: int) -> int | None:
 def become(wish: dict[str, Any]) -> None:
     """Turn this fork into the process that was asked for. Does not return."""
     os.setsid()
+    die_with_parent()
     os.chdir(wish["home"])
     log = os.open(wish["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -87,6 +88,14 @@ def become(wish: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def die_with_parent() -> None:
+    """Whoever was forked ends with this process, also when it is killed itself. Only Linux can do that; elsewhere it outlives it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 if __name__ == "__main__":

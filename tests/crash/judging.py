@@ -26,6 +26,17 @@ RESTLESS = """
 """
 """What still moves. An `undone` checkout may have a date: the two late looks for a charge that was given up."""
 
+MOVING = """
+    SELECT 'checkout' AS what, checkout_id::text AS id, status, next_at::text AS due FROM checkouts
+     WHERE status NOT IN ('completed', 'undone', 'parked') OR (status = 'completed' AND next_at IS NOT NULL)
+    UNION ALL SELECT 'refund', refund_id::text, status, next_at::text FROM refunds WHERE status = 'pending'
+    UNION ALL SELECT 'payment', payment_id::text, status, next_ask_at::text FROM payments
+     WHERE ref_kind <> 'order' AND (next_ask_at <= kassa_now() OR status = 'opened')
+    UNION ALL SELECT 'delivery', event_id::text, status, next_at::text FROM deliveries WHERE status IN ('pending', 'processing', 'retrying')
+    LIMIT 5
+"""
+"""A few of them, for whoever asks why there is no rest."""
+
 CHECKOUTS = """
     SELECT c.checkout_id, c.status, c.acts, c.buyer_id, c.idempotency->>'key' AS key, p.status AS payment, p.provider, p.payment_id, p.amount_minor, p.captured_minor,
            p.refunded_minor, o.order_id, o.status AS order_status, o.payment_status,

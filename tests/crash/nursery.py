@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -85,19 +86,40 @@ class Child:
 
 @dataclass
 class Born(rig.Server):
-    """A Kassa that is forked instead of started anew; `word` is its command (`dev`, `serve`)."""
+    """A Kassa that is forked instead of started anew; `word` is its command (`dev`, `serve`), `more` what is said behind it."""
 
     nursery: Nursery | None = None
     word: str = "dev"
+    more: tuple[str, ...] = ()
+    _said: int = 0
 
     def start(self) -> None:
         """Fork it and wait until it answers; one that dies on the way there stays dead, for its test to judge."""
-        assert self.process is None, "it is running already"
-        self.process = bear(self.nursery, self.home, self.log_file, self.environment, [self.word])
+        self.launch()
         deadline = time.monotonic() + rig.START_TIMEOUT_S
-        while self.process.poll() is None and not rig.answers(self.ready):
+        while self.process.poll() is None and not self.is_ready():  # type: ignore[union-attr]
             assert time.monotonic() < deadline, self.log_text()[-4000:]
             time.sleep(0.01)
+
+    def launch(self) -> None:
+        """Fork it, without waiting."""
+        assert self.process is None, "it is running already"
+        self._said = self._working()
+        self.process = bear(self.nursery, self.home, self.log_file, self.environment, [self.word, *self.more])
+
+    def is_ready(self) -> bool:
+        """Whether it does its work: an API says so, gRPC listens, and workers write a line (with LOG_LEVEL=info)."""
+        if self.word == "work":
+            return self._working() > self._said
+        if self.word == "rpc":
+            host, _, port = self.grpc.rpartition(":")
+            with socket.socket() as line:
+                line.settimeout(1)
+                return line.connect_ex((host, int(port))) == 0
+        return rig.answers(self.ready)
+
+    def _working(self) -> int:
+        return self.log_text().count("working") if self.word == "work" else 0
 
 
 @dataclass

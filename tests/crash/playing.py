@@ -101,17 +101,24 @@ class Town:
         return self.hooks
 
     def born(self, word: str, crash_at: str = "") -> Born:
-        """A new process on this database, armed or not."""
-        settings: dict[str, Any] = {"KASSA_LEASE_S": LEASE_S, "DATABASE_POOL_SIZE": 4, "LOG_LEVEL": "warning", **self.settings}
+        """A new process on this database, armed or not, that is ready."""
+        server = self.made(word, self.home, crash_at)
+        server.start()
+        return server
+
+    def made(self, word: str, home: Path, crash_at: str = "", **others: Any) -> Born:
+        """The same, not started yet, with a folder of its own and settings that count for it alone."""
+        level = "info" if word == "work" else "warning"  # a worker says in its log that it works
+        settings: dict[str, Any] = {"KASSA_LEASE_S": LEASE_S, "DATABASE_POOL_SIZE": 4, "LOG_LEVEL": level, **self.settings}
         if self.sandbox:
             settings |= self.sandbox.settings(*self.neighbours)
+        settings |= others
         if crash_at:
             settings["KASSA_CRASH_AT"] = crash_at
         if self.port:
-            settings |= {"HTTP_PORT": self.port, "PROVIDER_WEBHOOK_SECRET": WEBHOOK_SECRET}
-        server = Born(**_fields(rig.make_server(self.home, self.dsn, settings)), nursery=self.nursery, word=word)
+            settings = {"HTTP_PORT": self.port, **settings, "PROVIDER_WEBHOOK_SECRET": WEBHOOK_SECRET}
+        server = Born(**_fields(rig.make_server(home, self.dsn, settings)), nursery=self.nursery, word=word)
         self.started.append(server)
-        server.start()
         return server
 
     def runs(self, *words: str, crash_at: str = "") -> int:

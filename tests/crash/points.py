@@ -24,12 +24,18 @@ NOT_BY_A_STORY = {
     "card.remove": "nothing calls it yet but the client's own tests; repeated, it is refused",
     "checkout.wait": "says when a held checkout is looked at again, and nothing else; lost, it is looked at again at once",
     "seed": "reached while a development server starts: test_a_start_that_dies_while_it_loads_the_demo_shop",
-    "verify": "reads one snapshot and writes nothing; run by hand, beside the shop",
+    "verify": "reads, and writes nothing",
+    "verify.take": "the watch over the invariants: flows/test_watch.py kills it",
+    "verify.note": "the watch over the invariants: flows/test_watch.py kills it",
+    "audit.check": "reads one snapshot and writes nothing; run by hand, beside the shop",
+    "cases.close": "a command of an operator: test_commands.py kills it",
+    "checkout.forget": "a command of an operator: test_commands.py kills it",
     "collect.decide": "a command of an operator: test_commands.py kills it",
     "merchants.change": "a command of an operator: test_commands.py kills it",
     "merchants.route": "a command of an operator: test_commands.py kills it",
     "payme.cashbox": "a command of an operator: test_commands.py kills it",
     "reconcile.note": "a command of an operator: test_commands.py kills it",
+    "secrets.reseal": "a command of an operator: test_commands.py kills it",
 }
 """Names that no story reaches, each with the reason or the test that reaches it."""
 

@@ -6,6 +6,7 @@ not sent before the crash is never sent after it (the card is gone), so most sto
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -84,8 +85,11 @@ class Buyer:
         return Ask("PUT", f"/api/orders/{order_id}/status", {"status": status}, self.key(f"move-{status}"), user, role)
 
     def cancels_what_there_is(self, server: rig.Server) -> Ask:
-        """Cancel the one order that this buyer has by now."""
-        found = server.sql("SELECT order_id FROM orders WHERE buyer_id = $1", str(self.user))
+        """Cancel the one order that this buyer has by now, or will have in a moment."""
+        until = time.monotonic() + 5
+        while not (found := server.sql("SELECT order_id FROM orders WHERE buyer_id = $1", str(self.user))):
+            assert time.monotonic() < until, "there is no order"
+            time.sleep(0.02)
         return self.moves(str(found[0]["order_id"]), "cancelled")
 
 

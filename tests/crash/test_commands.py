@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import uuid
 from collections.abc import Callable, Mapping
@@ -11,18 +12,20 @@ from pathlib import Path
 import pytest
 from tests import rig
 
-from kassa import collect, merchants, webhooks
+from kassa import cases, collect, merchants, webhooks
 from kassa.collect import CollectRules, KeyedWish
 from kassa.events import FanOut
 from kassa.kit.context import Context
 from kassa.kit.database import Database
 from kassa.kit.money import Money
+from kassa.kit.own_keys import own_key
 from kassa.kit.secrets import Keys
 
 from . import judging, points
 from .playing import Town
 
 MOMENTS = points.MOMENTS[points.TRANSACTION]
+OLD_SECRET, NEW_SECRET = (base64.b64encode(each * 32).decode() for each in (b"x", b"y"))
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,23 @@ COMMANDS = (
         (1, 1),  # there is a difference, both times
     ),
     Command(
+        "cases.close",
+        ("payments", "close", "CASE", "--reason", "paid by bank transfer"),
+        "SELECT count(*)::int AS n FROM cases WHERE decision = 'paid by bank transfer'",
+        (0, 2),  # it is closed already
+    ),
+    Command(
+        "checkout.forget",
+        ("forget", "--user", "BUYER", "--yes"),
+        "SELECT count(*)::int AS n FROM checkouts WHERE buyer_id = '4711' AND customer_email IS NULL",
+    ),
+    Command(
+        "secrets.reseal",
+        ("secrets", "reseal", "--why", "ROTATION"),
+        "SELECT count(*)::int AS n FROM audit_log WHERE act = 'secrets.reseal'",
+        settings={"KASSA_SECRET": NEW_SECRET, "KASSA_SECRET_OLD": OLD_SECRET},
+    ),
+    Command(
         "webhooks.callback",
         ("merchants", "callback-secret"),
         "SELECT count(*)::int AS n FROM endpoints WHERE hidden AND merchant_id = '1'",
@@ -123,6 +143,53 @@ def statement(home: Path) -> str:
         "019b76da-a801-7d90-a2b6-4c7f1e3d5b62,charge,10.00,USD,2026-01-02T10:00:00Z\n"
     )  # fmt: skip
     return str(file)
+
+
+def begun_under_the_old_secret(dsn: str) -> str:
+    """An installation that was begun under another secret than the command has."""
+
+    async def make() -> str:
+        db = await Database.connect(dsn, size=2)
+        try:
+            await own_key(db, Keys(b"x" * 32))
+        finally:
+            await db.close()
+        return "the yearly one"
+
+    return rig.run_alone(make)
+
+
+def open_case(dsn: str) -> str:
+    """A case that somebody has to decide."""
+
+    async def make() -> str:
+        db = await Database.connect(dsn, size=2)
+        try:
+            await cases.open_case(db, "1", "amount_mismatch", "payment:019b76da-a801-7d90-a2b6-4c7f1e3d5b62")
+            (case,) = await cases.find_cases(db)
+        finally:
+            await db.close()
+        return str(case.case_id)
+
+    return rig.run_alone(make)
+
+
+def refused_buyer(dsn: str) -> str:
+    """A buyer of whom nothing is left but a refused purchase with an e-mail address."""
+
+    async def make() -> str:
+        db = await Database.connect(dsn, size=2)
+        try:
+            await db.execute(
+                "INSERT INTO checkouts (merchant_id, checkout_id, channel, surface, buyer_id, status, method, acts, currency,"
+                " customer_email, error, created_at, updated_at, ended_at) VALUES ('1', gen_random_uuid(), 'shop', 'checkout', '4711',"
+                " 'undone', 'credit_card', '{}', 'INR', 'b@example.com', 'Payment declined', kassa_now(), kassa_now(), kassa_now())"
+            )
+        finally:
+            await db.close()
+        return "4711"
+
+    return rig.run_alone(make)
 
 
 def endpoint(dsn: str) -> str:
@@ -192,6 +259,9 @@ def test_a_command_that_dies_did_all_of_it_or_nothing(open_town: Callable[..., T
         "ENDPOINT": lambda: endpoint(town.dsn),
         "DEAD LETTER": lambda: dead_letter(town.dsn),
         "SELLER": lambda: seller(town.dsn),
+        "CASE": lambda: open_case(town.dsn),
+        "BUYER": lambda: refused_buyer(town.dsn),
+        "ROTATION": lambda: begun_under_the_old_secret(town.dsn),
         "KEY": lambda: key_file(town.home),
     }
     words = [known[word]() if word in known else word for word in command.words]

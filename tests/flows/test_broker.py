@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -32,6 +33,7 @@ from tests.flows.broker_town import (
 )
 from tests.services import OwnRabbit
 
+from kassa.events import relay
 from kassa.events.broker import Broker, Message
 from kassa.kit.context import Context
 
@@ -360,6 +362,46 @@ async def test_a_relay_that_dies_anywhere_loses_nothing(
     assert len(listener.heard) == copies * 40, "at most what was in flight comes twice"
     assert len(set(listener.ids())) == 40
     assert all(numbers == [1, 2] for numbers in listener.by_subject().values())
+
+
+@pytest.mark.parametrize(
+    ("point", "twice"),
+    [
+        ("events.lead:before_commit#2", 50),
+        ("events.lead:after_commit#2", 0),
+        ("relay:before_call#2", 0),
+        ("relay:after_call#2", 50),
+    ],
+)
+async def test_a_relay_that_dies_in_a_backlog_repeats_one_batch_at_most(
+    hall: Context, dsn: str, rabbitmq_url: str, name: str, point: str, twice: int
+) -> None:
+    """It has read more than it has published."""
+    await tell(hall, "1", [f"order:{n % 40}" for n in range(130)])
+    with process("relay", dsn, rabbitmq_url, name, point) as dying:
+        assert await asyncio.to_thread(dying.wait, 20) == -9
+    await hall.db.execute("UPDATE feeds SET lease_until = now() WHERE lease_until IS NOT NULL")
+    async with running(relay_of(hall)):
+        await until(lambda: settled(hall))
+    listener = Listener(rabbitmq_url, name, heard=await drain(rabbitmq_url, f"{name}.queue"))
+    assert len(set(listener.ids())) == 130
+    assert len(listener.heard) == 130 + twice
+    assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in listener.by_subject().values())
+
+
+async def test_what_was_read_ahead_is_dropped_when_somebody_took_it_as_relayed(hall: Context) -> None:
+    """A process without a broker beside one with a broker."""
+    from kassa.events import store
+
+    await tell(hall, "1", [f"order:{n}" for n in range(60)])
+    lead, ahead = await relay._look_ahead(hall, "1", None)
+    assert lead is not None
+    assert len(ahead) == 60
+    async with hall.db.transaction("other") as tx:
+        await store.pass_all(tx, "1")
+    lead, ahead = await relay._go_on(hall, replace(lead, relayed=50), ahead[50:])
+    assert lead is not None
+    assert (lead.relayed, ahead) == (60, [])
 
 
 async def test_the_lease_of_a_dead_relay_ends_by_itself(hall: Context, dsn: str, rabbitmq_url: str, name: str) -> None:

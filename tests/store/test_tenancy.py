@@ -12,6 +12,9 @@ SHARED = {
     "clock": "the shift of the one clock; one row",
     "api_key_hashes": "finds the merchant of a key, so it cannot be known before (rulings, 22)",
     "plans": "what every merchant may subscribe to; what was bought is copied into the subscription",
+    "verify_look": "how far the watch over all merchants is; one row",
+    "verify_found": "what the watch found, by invariant; about all merchants",
+    "sealed_keys": "the installation's own keys; nobody's data",
     "inbox_unmatched": "reports of payments that nobody knows, so nobody knows whose they are (rulings, 22)",
 }
 """Tables outside the rule, each with its reason."""

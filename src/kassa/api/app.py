@@ -5,6 +5,7 @@
 - Payme: every verb and body at `/payme/webhook` is answered here, in Payme's words
 - CORS: only when browsers of other origins may call
 - rate: 429 before anything is claimed
+- patience: an answer that has not begun after 60 s is not waited for
 - body: 64 KiB, counted while it is read
 - doors: finds the handler, says errors in the words of the address
 """
@@ -23,11 +24,13 @@ from kassa.api.doors import Doors
 from kassa.api.frame import Frame
 from kassa.api.health import Watch
 from kassa.api.limits import BodyLimit, Proxies, RateLimit
-from kassa.api.options import ApiOptions, ASGIApp, Receive, Scope, Send
+from kassa.api.options import ApiOptions, ASGIApp, Message, Receive, Scope, Send
+from kassa.api.patience import Patience
 from kassa.api.problems import Problems
 from kassa.api.streams import Closing
 from kassa.collect import payme as verbs
 from kassa.kit.context import Context
+from kassa.kit.readiness import Readiness
 
 _SURFACES: dict[str, tuple[APIRouter, ...]] = {
     "orders": orders.ROUTERS,
@@ -40,20 +43,31 @@ _EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X
 
 
 class Api:
-    """The ASGI application. Whoever stops the process calls `close` first, so that live streams end in good time."""
+    """The ASGI application.
 
-    def __init__(self, served: ASGIApp, closing: Closing) -> None:
+    Whoever stops the process calls `leave` first, so that no new requests are sent here, then `close`, so that live streams end in
+    good time.
+    """
+
+    def __init__(self, served: ASGIApp, closing: Closing, readiness: Readiness) -> None:
         self._served = served
         self._closing = closing
+        self._readiness = readiness
+        self._leaving = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "http":
-            await self._served(scope, receive, send)
+            await self._served(scope, receive, _last(send) if self._leaving else send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
+
+    def leave(self) -> None:
+        """Say no at `/ready`, and with each answer that its connection ends. Requests are served; a second time changes nothing."""
+        self._leaving = True
+        self._readiness.leave()
 
     def close(self) -> None:
         """End live streams; requests are still served. A second time changes nothing."""
@@ -74,8 +88,9 @@ def create_app(ctx: Context, options: ApiOptions) -> Api:
     if options.provider_webhook_secret:
         routers.append(payments.provider_router)
     routers += [health.router, *([pages.docs_router(options.surfaces)] if options.docs else [])]
-    inner: ASGIApp = Doors(_desk(ctx, tokens, closing, options, proxies), routers, dialects)
-    inner = BodyLimit(inner)
+    watch = Watch(options, proxies)
+    inner: ASGIApp = Doors(_desk(ctx, tokens, closing, watch, options, proxies), routers, dialects)
+    inner = Patience(BodyLimit(inner), dialects, options.request_s)
     if options.rate_limit is not None and options.rate_limit != "off":
         trusted = options.trust_merchant_header
         inner = RateLimit(inner, options.rate_limit, tokens, dialects, proxies, trusted=trusted, redis=options.redis)
@@ -84,17 +99,29 @@ def create_app(ctx: Context, options: ApiOptions) -> Api:
     inner = payme.Door(inner, ctx, options.payme, proxies, verbs)
     if options.sandbox is not None:
         inner = _Sandboxed(inner, options.sandbox)
-    return Api(Frame(inner, dialects), closing)
+    return Api(Frame(inner, dialects, https_only=options.https_only), closing, watch.readiness)
 
 
-def _desk(ctx: Context, tokens: Tokens, closing: Closing, options: ApiOptions, proxies: Proxies) -> Desk:
+def _last(send: Send) -> Send:
+    """`send`, saying that the connection ends with this answer: the caller's next request goes to another process."""
+
+    async def send_last(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return send_last
+
+
+def _desk(ctx: Context, tokens: Tokens, closing: Closing, watch: Watch, options: ApiOptions, proxies: Proxies) -> Desk:
     return Desk(
         ctx,
         tokens,
         closing,
-        Watch(options, proxies),
+        watch,
         trusted=options.trust_merchant_header,
         webhook_secret=(options.provider_webhook_secret or "").encode(),
+        address_of=proxies.address_of,
     )
 
 

@@ -1,12 +1,14 @@
 """Bearer tokens: who is calling (orders contract, section 1; the reasons: purchases contract, section 1).
 
 Key and algorithm come from the settings, never from the token: `jwk`, `jku`, `x5u` and `kid` are not followed and `crit` is
-refused. `exp` is required, `nbf` honoured, without leeway. A token is verified anew for every request (about 15 µs), so that
-nothing can outlive its end.
+refused. So is a member that stands twice: two readers would not agree on it. `exp` is required, `nbf` honoured, without leeway.
+A token is verified anew for every request (about 25 µs), so that nothing can outlive its end.
 """
 
 from __future__ import annotations
 
+import base64
+import functools
 import math
 import re
 import time
@@ -20,6 +22,7 @@ from joserfc.jwk import OctKey
 from kassa.api.errors import Unauthorized
 from kassa.api.fields import storable
 from kassa.api.options import TokenRules
+from kassa.kit.jsontext import BadJson, parse
 
 _LONGEST = 8192
 _SCHEME = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([^ ].*)")
@@ -29,6 +32,8 @@ _USER_LENGTH = 255
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 _EMAIL_LENGTH = 254
 _END_OF_TIME = 2**53
+_ASKS_TOO_MUCH = frozenset({"crit", "b64", "zip", "enc"})
+"""Members of a header that change how the rest of the token is to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,10 @@ class Tokens:
             token = jwt.decode(shown[1], self._key, registry=self._registry)
         except Exception:  # noqa: BLE001 - a hostile token may break a parser in any way; all of them mean no
             raise _invalid("its signature is not accepted") from None
-        if "crit" in token.header:
+        header, payload, _ = shown[1].split(".")
+        if not (_is_plain_header(header) and _is_plain(payload)):
+            raise _invalid("it is not a signed JWT")
+        if not _ASKS_TOO_MUCH.isdisjoint(token.header):
             raise _invalid("its header asks for too much")
         return self._named(token.claims, shown[1])
 
@@ -110,6 +118,19 @@ class Tokens:
             name=_name(claims),
             token=token,
         )
+
+
+def _is_plain(part: str) -> bool:
+    """Whether a part says each thing once, in UTF-8: of two the library takes one, and another reader may take the other."""
+    try:
+        parse(base64.urlsafe_b64decode(part + "=="))
+    except (BadJson, ValueError):
+        return False
+    return True
+
+
+_is_plain_header = functools.lru_cache(maxsize=256)(_is_plain)
+"""Almost all tokens have one header; only those of good tokens are asked about here."""
 
 
 def _invalid(reason: str) -> Unauthorized:

@@ -22,6 +22,9 @@ Model = TypeVar("Model", bound=BaseModel)
 MOST_PROBLEMS = 50
 """More are not told: the first ones are enough to begin with."""
 
+MOST_MEMBERS = 1000
+"""Of all objects of a body together. Each one that is not known would be judged, and nobody has that many to say."""
+
 _SHOWN_NAME = re.compile(r"[A-Za-z_]{1,40}")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -56,8 +59,10 @@ async def read_json(call: Call) -> dict[str, Any]:
 
 
 def json_of(raw: bytes) -> dict[str, Any]:
-    """A body that was read as one JSON object. Raises `BadJson`."""
+    """A body that was read as one JSON object. Raises `BadJson`, `InvalidInput` when it has more members than anybody needs."""
     data = parse(raw)
+    if raw.count(b":") > MOST_MEMBERS and _members(data) > MOST_MEMBERS:
+        raise InvalidInput.at("body", problem=f"must have at most {MOST_MEMBERS} members in all", kind="too_many")
     if _HALF.search(raw) and not _is_text_throughout(data):
         raise BadJson
     return data
@@ -91,6 +96,12 @@ def _sentence(kind: str, found: Mapping[str, Any]) -> str:
     if kind in _SAID:
         return _SAID[kind]
     return "is not valid" if kind in _THEIRS else str(found["msg"])
+
+
+def _members(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_members, value.values()))
+    return sum(map(_members, value)) if isinstance(value, list) else 0
 
 
 def _is_text_throughout(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -38,6 +38,8 @@ class Desk:
     trusted: bool = False
     """Whether a gateway in front says for which merchant a request is."""
     webhook_secret: bytes = field(default=b"", repr=False)
+    address_of: Callable[[Scope], str] = lambda _scope: "unknown"
+    """Where a request comes from, behind proxies that are trusted."""
 
 
 class Call(Request):
@@ -74,6 +76,11 @@ class Call(Request):
         if any(name == b"authorization" for name, _ in self.scope["headers"]):
             return self.caller
         return None
+
+    @property
+    def address(self) -> str:
+        """Where the caller sits, `unknown` where the server knows no address."""
+        return self._desk.address_of(self.scope)
 
     async def read(self) -> bytes:
         """The whole body. Raises `TooLarge`, `BadJson` when it does not come within 30 s, `CallerGone` when it never will."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kassa.kit.errors import Busy, Invalid, KassaError, NotAllowed, NotFound
+from kassa.kit.errors import Busy, Invalid, KassaError, NotAllowed, NotFound, Unknown
 
 
 class UnknownPath(NotFound):
@@ -61,6 +61,18 @@ class RateLimited(Busy):
     def __init__(self, retry_after: int) -> None:
         super().__init__()
         self.retry_after = retry_after
+
+
+class NotInTime(Busy):
+    """This could not be answered in time; try again."""
+
+    code = "unavailable"
+
+
+class TookTooLong(Unknown):
+    """The request took too long, and it is not known whether it happened: look, or repeat it with the same Idempotency-Key."""
+
+    code = "commit_unknown"
 
 
 class InvalidTag(Invalid):

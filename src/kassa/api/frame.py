@@ -28,26 +28,32 @@ _GONE = 499
 _SAFE: tuple[Header, ...] = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
 """Given to every answer that does not say otherwise itself."""
+_HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
+"""For a year. Of other hosts below this one nothing is known here."""
 
 
 class Frame:
     """Wraps the application; a pure ASGI layer."""
 
-    def __init__(self, inner: ASGIApp, dialects: Dialects) -> None:
+    def __init__(self, inner: ASGIApp, dialects: Dialects, *, https_only: bool = False) -> None:
         self._inner = inner
         self._dialects = dialects
+        self._safe = (*_SAFE, _HTTPS_ONLY) if https_only else _SAFE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         began = time.perf_counter()
         mine = _id_of(scope)
         token = request_id.set(mine)
-        answer = _Noted(send, mine)
+        answer = _Noted(send, mine, self._safe)
         metrics.IN_FLIGHT.inc()
         try:
             await self._inner(scope, receive, answer)
@@ -67,10 +73,11 @@ class Frame:
 class _Noted:
     """`send`, with the headers that every answer has; remembers the status."""
 
-    __slots__ = ("_request_id", "_send", "status")
+    __slots__ = ("_request_id", "_safe", "_send", "status")
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, safe: tuple[Header, ...]) -> None:
         self._send = send
+        self._safe = safe
         self._request_id = request_id.encode("latin-1")
         self.status = 0
 
@@ -79,7 +86,7 @@ class _Noted:
             self.status = message["status"]
             given = message.get("headers", ())
             names = {name for name, _ in given}
-            safe = [each for each in _SAFE if each[0] not in names]
+            safe = [each for each in self._safe if each[0] not in names]
             message = {**message, "headers": [*given, *safe, (b"x-request-id", self._request_id)]}
         await self._send(message)
 

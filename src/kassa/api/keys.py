@@ -22,7 +22,7 @@ from kassa.api.call import Call
 from kassa.api.shop import MERCHANT
 from kassa.kit import once
 from kassa.kit.context import Context
-from kassa.kit.database import CommitUnknown, DatabaseAway, Tx
+from kassa.kit.database import Broken, CommitUnknown, DatabaseAway, Tx
 from kassa.kit.errors import KassaError
 from kassa.kit.secrets import Keys
 
@@ -93,7 +93,7 @@ async def once_in(ctx: Context, name: str, key: once.Key | None, work: Work) -> 
     torn: CommitUnknown | None = None
     while True:
         try:
-            found, answer = await _attempt(ctx, name, key, work)
+            found, answer = await _attempt_twice(ctx, name, key, work)
         except CommitUnknown as error:
             if torn is not None:
                 raise
@@ -110,6 +110,14 @@ async def once_in(ctx: Context, name: str, key: once.Key | None, work: Work) -> 
         if time.monotonic() >= end:
             raise once.InProgress
         await asyncio.sleep(_POLL_S)
+
+
+async def _attempt_twice(ctx: Context, name: str, key: once.Key, work: Work) -> tuple[once.Found | None, Answer | None]:
+    """`_attempt`, once more when its connection broke before anything was written."""
+    try:
+        return await _attempt(ctx, name, key, work)
+    except Broken:
+        return await _attempt(ctx, name, key, work)
 
 
 async def _attempt(ctx: Context, name: str, key: once.Key, work: Work) -> tuple[once.Found | None, Answer | None]:

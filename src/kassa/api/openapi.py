@@ -67,14 +67,21 @@ CONTRACTS = (*_ROUTERS, "all")
 
 
 def document(contract: str, surfaces: Iterable[str] | None = None) -> dict[str, Any]:
-    """The document of one of `CONTRACTS`; `all` is of `surfaces`, where they are given. Raises `KeyError` for another name."""
+    """The document of one of `CONTRACTS`; `all` is of `surfaces`, where they are given. Raises `KeyError` for another name.
+
+    Two models of one name are refused with `ValueError`: what is answered under it would be described as what is asked.
+    """
     title, about = _ABOUT[contract]
     names = [contract] if contract != "all" else [name for name in _ROUTERS if surfaces is None or name in surfaces]
     routers = [*(router for name in names for router in _ROUTERS[name]), health.router]
     routes = [route for router in routers for route in router.routes]
     made = get_openapi(title=title, version=VERSION, description=about, routes=routes)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= _bodies(made["paths"])
+    bodies = _bodies(made["paths"])
+    two = sorted(name for name in schemas.keys() & bodies.keys() if schemas[name] != bodies[name])
+    if two:
+        raise ValueError(f"two models have one name, so a reader would be told the wrong one: {', '.join(two)}")
+    schemas |= bodies
     made["components"]["schemas"] = dict(sorted(schemas.items()))
     made["components"]["securitySchemes"] = _schemes(names)
     made["servers"] = [{"url": "/"}]

@@ -43,8 +43,9 @@ class ApiOptions:
     call, none by default. `provider_webhook_secret`: signs what a link provider reports; no report is taken without it.
     `trust_merchant_header`: a gateway in front says for which merchant a request is (`X-Merchant-Id`). `metrics_token`: bearer
     for `/metrics` from elsewhere than loopback. `sandbox`: gets everything under `/sandbox`, the scope unchanged.
-    `redis`: where rate limits are counted together with other processes. `payme`: how Payme's calls are let in; whom its key
-    is, the verbs know.
+    `redis`: where rate limits are counted together with other processes. `request_s`: seconds after which a request whose answer
+    has not begun is given up. `https_only`: browsers are told to come by https from then on. `payme`: how Payme's calls are let in;
+    whom its key is, the verbs know.
     """
 
     surfaces: frozenset[str]
@@ -59,4 +60,6 @@ class ApiOptions:
     trust_merchant_header: bool = False
     sandbox: ASGIApp | None = None
     redis: Redis | None = None
+    request_s: float = 60.0
+    https_only: bool = False
     payme: PaymeOptions = field(default_factory=PaymeOptions)

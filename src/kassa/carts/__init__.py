@@ -15,7 +15,7 @@ from kassa.carts.edit import (
     put_once,
     remove_line,
 )
-from kassa.carts.keep import carts_with, drop_paid, drop_withdrawn, leave_version, lock_version, products_in_carts
+from kassa.carts.keep import carts_with, drop_paid, drop_withdrawn, forget, leave_version, lock_version, products_in_carts
 from kassa.carts.model import Cart, CartLine, LineView, Problem, view
 from kassa.carts.store import ReturnedLine, open_cart, read_cart
 from kassa.carts.take import return_lines, take_lines
@@ -38,6 +38,7 @@ __all__ = [
     "drop_paid",
     "drop_product",
     "drop_withdrawn",
+    "forget",
     "leave_version",
     "line_of",
     "lock_for_change",

@@ -40,3 +40,8 @@ async def carts_with(
 async def products_in_carts(reader: Reader, merchant_id: str, channel: str, after: str, limit: int) -> list[str]:
     """Products that lie in carts of a channel, behind `after` in the order of ids."""
     return await store.products_in_carts(reader, merchant_id, channel, after, limit)
+
+
+async def forget(tx: Tx, merchant_id: str, buyer_id: str) -> int:
+    """Empty all carts of a buyer; returns how many lines there were. The carts stay, with their versions."""
+    return await store.empty_all(tx, merchant_id, buyer_id)

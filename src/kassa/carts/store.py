@@ -218,6 +218,27 @@ async def drop_product(tx: Tx, cart: Cart, product_id: str) -> Cart | None:
     return replace(cart, version=version) if version is not None else None
 
 
+async def empty_all(tx: Tx, merchant_id: str, buyer_id: str) -> int:
+    """Remove all lines of all carts of a buyer, under their row locks; returns how many there were."""
+    await tx.rows(
+        "SELECT true FROM carts WHERE merchant_id = $1 AND buyer_id = $2 ORDER BY cart_id FOR UPDATE", merchant_id, buyer_id
+    )
+    removed: int = await tx.value(
+        """
+        WITH gone AS (
+            DELETE FROM cart_lines l USING carts c
+             WHERE c.merchant_id = $1 AND c.buyer_id = $2 AND l.merchant_id = $1 AND l.cart_id = c.cart_id
+            RETURNING l.cart_id
+        ), moved AS (
+            UPDATE carts SET version = version + 1, updated_at = kassa_now()
+             WHERE merchant_id = $1 AND cart_id IN (SELECT cart_id FROM gone))
+        SELECT count(*) FROM gone
+        """,
+        merchant_id, buyer_id,
+    )  # fmt: skip
+    return removed
+
+
 async def take(tx: Tx, cart: Cart) -> bool:
     """Empty the cart and move its version, if it still is the version that was read."""
     return bool(

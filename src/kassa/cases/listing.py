@@ -119,3 +119,18 @@ async def find_case(reader: Reader, case_id: uuid.UUID) -> Case | None:
     """One case by its id alone, for an operator; whatever follows names the merchant."""
     row = await reader.row(f"SELECT {_COLUMNS} FROM cases WHERE case_id = $1", case_id)
     return _case(row) if row else None
+
+
+async def forget(reader: Reader, merchant_id: str, subjects: Sequence[str]) -> int:
+    """Erase the free text of closed cases about these subjects: what was answered and decided. Returns how many had any.
+
+    Those of a reconciliation speak of sums, and the next run goes by their words: they stay.
+    """
+    return await reader.execute(
+        """
+        UPDATE cases SET last_answer = NULL, decision = CASE WHEN decision IS NOT NULL THEN '' END
+         WHERE merchant_id = $1 AND subject = ANY ($2) AND closed_at IS NOT NULL
+           AND (last_answer IS NOT NULL OR decision <> '') AND NOT starts_with(kind, 'reconcile_')
+        """,
+        merchant_id, list(subjects),
+    )  # fmt: skip

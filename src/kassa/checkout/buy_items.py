@@ -15,6 +15,7 @@ from kassa import catalog
 from kassa.catalog import Offer
 from kassa.checkout import start, store
 from kassa.checkout.answers import wait_for_answer
+from kassa.checkout.card_tries import admit_card, note_card
 from kassa.checkout.held import Held, idempotency_key, view_of
 from kassa.checkout.model import CheckoutView, Refusal
 from kassa.checkout.read import read_checkout
@@ -23,10 +24,12 @@ from kassa.checkout.saga import drive
 from kassa.checkout.wishes import Bought, ItemsWish, Replayed, Replies
 from kassa.kit import once
 from kassa.kit.context import Context, request_id
+from kassa.kit.database import Broken
 from kassa.kit.errors import KassaError
-from kassa.kit.ids import new_id
+from kassa.kit.ids import unguessable
 from kassa.kit.money import major_text
 from kassa.notices import Contact
+from kassa.payments import Providers
 from kassa.payments.model import Card, CardTrace
 
 BUDGET_S = 10.0
@@ -35,7 +38,7 @@ BUDGET_S = 10.0
 async def buy_items(ctx: Context, wish: ItemsWish) -> Bought | Replayed:
     """Buy, and say how it ended; `final` False when the caller's time is over and the end is not known yet.
 
-    Never raises for the contract's six refusals. Raises `InProgress`, `KeyReused`, `ProductsUnavailable`.
+    Never raises for the contract's six refusals. Raises `InProgress`, `KeyReused`, `ProductsUnavailable`, `TooManyTries`.
     """
     until = time.monotonic() + BUDGET_S
     try:
@@ -49,10 +52,15 @@ async def buy_items(ctx: Context, wish: ItemsWish) -> Bought | Replayed:
         raise
     if isinstance(held, CheckoutView):
         return Bought(held, final=True)
-    leading = ctx.background.spawn(drive(ctx, held), name=f"checkout {held.checkout.checkout_id}")
+    leading = ctx.background.spawn(_lead(ctx, held), name=f"checkout {held.checkout.checkout_id}")
     await asyncio.wait({leading}, timeout=max(0.0, until - time.monotonic()))
     held.card = None
     return await _outcome(ctx, held, done=leading.done() and not leading.cancelled() and leading.exception() is None)
+
+
+async def _lead(ctx: Context, held: Held) -> None:
+    await drive(ctx, held)
+    note_card(held.tried, held)
 
 
 async def _begin(ctx: Context, wish: ItemsWish, until: float) -> Held | CheckoutView:
@@ -81,16 +89,34 @@ async def _begin(ctx: Context, wish: ItemsWish, until: float) -> Held | Checkout
         at=next(offer.at for offer in offers.values()),
     )
     try:
-        try:
-            held = await _start(ctx, wish, purchase)
-        except catalog.StockMoved:
-            held = await _start(ctx, wish, purchase, carefully=True)
+        held = await _hold(ctx, wish, purchase)
     except start.Short as short:
         items = [
             {"product_id": each.product_id, "requested": each.requested, "available": each.available} for each in short.shortages
         ]
         return await _refuse(ctx, wish, Refusal("Insufficient stock", "stock_insufficient", _few(items), items))
     held.card, held.until = wish.card, until
+    return held
+
+
+async def _hold(ctx: Context, wish: ItemsWish, purchase: start.Purchase) -> Held:
+    """The beginning of a purchase whose card may be tried: counted first, and not counted where nothing was begun."""
+    card, tried = purchase.card.fingerprint, None
+    if card is not None and not ctx.port(Providers).by_name[purchase.provider].local:
+        merchant_id = wish.channel.merchant_id
+        tried = await admit_card(ctx, merchant_id, card, buyer_id=wish.buyer_id, email=wish.email, address=wish.address)
+    try:
+        try:
+            held = await _start(ctx, wish, purchase)
+        except catalog.StockMoved:
+            held = await _start(ctx, wish, purchase, carefully=True)
+        except Broken:
+            held = await _start(ctx, wish, purchase)  # under the same ids: it cannot begin twice
+    except BaseException:
+        if tried is not None:
+            tried.never_was()
+        raise
+    held.tried = tried
     return held
 
 
@@ -133,7 +159,7 @@ async def _refuse(ctx: Context, wish: ItemsWish, refusal: Refusal) -> CheckoutVi
     """Write a refused checkout: nothing was held and nothing was asked of anybody."""
     new = store.NewCheckout(
         merchant_id=wish.channel.merchant_id,
-        checkout_id=new_id(),
+        checkout_id=unguessable(),
         channel=wish.channel.channel,
         surface="checkout",
         buyer_id=wish.buyer_id,

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kassa import orders, payments
+from kassa.cardwatch import Tried
 from kassa.checkout import store
 from kassa.checkout.model import (
     ORDER,
@@ -35,13 +36,18 @@ MOVED = (store.Overtaken, orders.OrderMoved, payments.PaymentMoved)
 """Somebody was first with a row that a transaction wanted to move: look again."""
 
 
+def _now_s() -> float:
+    # Looked up at each call: a test may have a time of its own.
+    return time.monotonic()
+
+
 @dataclass(slots=True)
 class Held:
     """`until` is when the request's time is over (seconds of the monotonic clock, 0 in the background).
 
     `fresh` holds the act whose intent this process has just committed and not sent yet: only that one may be sent without
     asking first. `leads` is False for somebody who only brings a verdict and has no lease; `leased_at` is when the
-    lease was last taken or renewed (seconds of the monotonic clock).
+    lease was last taken or renewed (seconds of the monotonic clock). `tried` is where it is noted what became of the card.
     """
 
     checkout: Checkout
@@ -52,7 +58,8 @@ class Held:
     until: float = 0.0
     fresh: str | None = None
     leads: bool = True
-    leased_at: float = field(default_factory=time.monotonic)
+    tried: Tried | None = None
+    leased_at: float = field(default_factory=_now_s)
     lease_s: float = 8.0
 
     def key(self, step: str) -> str:

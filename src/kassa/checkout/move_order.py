@@ -7,8 +7,9 @@ back, each exactly once; not known, the order is cancelled and a late yes is ref
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
-from kassa import orders
+from kassa import audit, orders
 from kassa.checkout import store
 from kassa.checkout.answers import repeat
 from kassa.checkout.cancel import cancel
@@ -65,6 +66,8 @@ async def _try(ctx: Context, wish: MoveWish, render: RenderOrder) -> Placed:
             if found is not None:
                 raise once.Claimed(found)
         placed = Placed(await _move(ctx, tx, order, wish), created=False)
+        if wish.by_staff and placed.order.version != order.version:
+            _note(ctx, tx, wish, order, placed.order)
         if wish.key is not None:
             await once.answer(tx, ctx.keys, wish.key, *render(placed))
     return placed
@@ -94,6 +97,14 @@ async def _move(ctx: Context, tx: Tx, order: orders.Order, wish: MoveWish) -> or
         assert payment is not None
         await settle(tx, payment, Verdict("paid", message="collected on delivery"))
     return moved
+
+
+def _note(ctx: Context, tx: Tx, wish: MoveWish, before: orders.Order, after: orders.Order) -> None:
+    """What a member of staff did. The words of a note stand in the order's timeline only, where they can be forgotten."""
+    act = "order.note" if after.status == before.status else "order.move"
+    tracking = (after.tracking_number, after.carrier) != (before.tracking_number, before.carrier)
+    facts: dict[str, Any] = {"from": before.status, "to": after.status, "with_note": bool(wish.note), "with_tracking": tracking}
+    audit.note(tx, audit.Hand(ctx.keys, wish.by), after.merchant_id, act, f"order:{after.order_id}", **facts)
 
 
 async def _after_cancel(ctx: Context, order: orders.Order) -> None:

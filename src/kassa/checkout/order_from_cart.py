@@ -22,6 +22,7 @@ from kassa.checkout.saga import drive
 from kassa.checkout.wishes import CartWish, Placed, RenderOrder, Replayed
 from kassa.kit import once
 from kassa.kit.context import Context
+from kassa.kit.database import Broken
 from kassa.kit.errors import Busy, Conflict, KassaError, Refused
 from kassa.kit.money import Money
 from kassa.notices import Contact
@@ -74,13 +75,16 @@ async def order_from_cart(ctx: Context, wish: CartWish, render: RenderOrder) -> 
 
     Called again with the same cart version it answers the same order. Raises `CartEmpty`, `StockInsufficient`,
     `PriceChanged`, `CartChanged`, `AlreadyOrdered`, `MethodUnavailable`, `UnknownProvider`, `TooManyWaiting`,
-    `ProductsUnavailable`, `InProgress`, `KeyReused`.
+    `ProductsUnavailable`, `InProgress`, `KeyReused`, `TooManyTries`.
     """
-    for _ in range(_LOOKS):
+    for look in range(_LOOKS):
         try:
             return await _try(ctx, wish, render)
         except CartMoved:
             continue
+        except Broken:
+            if look:
+                raise
         except KassaError:
             if wish.key is not None and (found := await repeat(ctx, wish.key, render)) is not None:
                 return found
@@ -121,14 +125,18 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         purchase = replace(purchase, provider="simulated")  # nothing is to be paid, and Payme has no link for nothing
     elif provider == "payme":
         purchase = await with_link(ctx, purchase, timedelta(milliseconds=ctx.port(PaymeRules).timeout_ms))
-    return await _place(ctx, wish, cart, purchase, render)
+    paying = TokenPayment(ctx, purchase, wish.card_token)
+    await paying.admit(wish.address)
+    try:
+        return await _place(ctx, wish, cart, purchase, paying, render)
+    finally:
+        paying.close()
 
 
 async def _place(
-    ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, render: RenderOrder
+    ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, paying: TokenPayment, render: RenderOrder
 ) -> Placed | Replayed:
     waits_for_link = purchase.provider == "link"
-    paying = TokenPayment(ctx, purchase, wish.card_token)
     try:
         async with start.starting(ctx, purchase) as tx:
             if wish.key is not None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from kassa import carts, orders, payments
+from kassa.cardwatch import Tried
 from kassa.checkout import store
 from kassa.checkout.cancel import CANCELLED, cancel_completed
+from kassa.checkout.card_tries import admit_card
 from kassa.checkout.held import Held
 from kassa.checkout.journal import advance
 from kassa.checkout.model import PAYMENT, PURCHASES, Checkout
@@ -23,6 +25,7 @@ from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.payments import Payment, Verdict, payme, requests
 from kassa.payments.model import RefundVerdict
+from kassa.payments.payme import charges
 from kassa.payments.payme.charge import begin_charge, charge
 from kassa.payments.payme.give_back import Subscribe
 from kassa.payments.payme.model import PROVIDER, PaymeRules
@@ -55,7 +58,21 @@ class TokenPayment:
 
     def __init__(self, ctx: Context, purchase: Purchase, token: str | None) -> None:
         self._ctx = ctx
+        self._purchase = purchase
         self._token = token if purchase.provider == PROVIDER and ctx.ports.get(Subscribe) is not None else None
+        self._tried: Tried | None = None
+
+    async def admit(self, address: str | None) -> None:
+        """Before anything is begun: count the card that the token stands for. Raises `TooManyTries`."""
+        if self._token is not None:
+            card = self._ctx.keys.fingerprint(self._token.encode())
+            merchant_id, buyer_id = self._purchase.channel.merchant_id, self._purchase.buyer_id
+            self._tried = await admit_card(self._ctx, merchant_id, card, buyer_id=buyer_id, email=None, address=address)
+
+    def close(self) -> None:
+        """The request is over: where nothing was begun the card is not counted."""
+        if self._tried is not None:
+            self._tried.never_was()
 
     async def begin(self, tx: Tx, payment: Payment) -> None:
         """Note the intent, in the transaction that opens the payment."""
@@ -65,8 +82,23 @@ class TokenPayment:
     def go_on(self, payment: Payment) -> None:
         """After the commit: pay in the background. The token goes with this call, and is forgotten here."""
         token, self._token = self._token, None
+        tried, self._tried = self._tried, None
         if token is not None:
-            self._ctx.background.spawn(charge(self._ctx, payment, token), name=f"charge {payment.payment_id}")
+            self._ctx.background.spawn(_charge(self._ctx, payment, token, tried), name=f"charge {payment.payment_id}")
+
+
+async def _charge(ctx: Context, payment: Payment, token: str, tried: Tried | None) -> None:
+    await charge(ctx, payment, token)
+    if tried is None:
+        return
+    became = await charges.find(ctx.db, payment)
+    match became.state if became else None:
+        case "paid":
+            tried.paid()
+        case "declined":
+            tried.declined()
+        case "lost":
+            tried.never_was()
 
 
 async def lock_together(tx: Tx, payment: Payment) -> Together:

@@ -118,10 +118,17 @@ async def _refused(ctx: Context, tx: Tx, held: Held, verdict: Verdict) -> None:
 
 
 async def _while_undoing(tx: Tx, held: Held, verdict: Verdict) -> None:
-    step = {"paid": "done", "unknown": "unknown", "parked": "stuck"}.get(verdict.kind, "refused")
+    """Under the row's lock the payment is judged first: a verdict that changes nothing must not change the journal either.
+
+    It may be older than the money, such as the answer with a link that the buyer has paid meanwhile.
+    """
     when = held.go_on() if verdict.kind != "unknown" else held.when(verdict.ask_in_s or 0)
-    await advance(tx, held, held.checkout.status, when, [store.Note(PAYMENT, step, verdict.ref)])
-    held.payment = (await payments.settle(tx, held.payment, verdict)).payment
+    await advance(tx, held, held.checkout.status, when)
+    settled = await payments.settle(tx, held.payment, verdict)
+    held.payment = settled.payment
+    if settled.moved:
+        step = {"paid": "done", "unknown": "unknown", "parked": "stuck"}.get(verdict.kind, "refused")
+        await advance(tx, held, held.checkout.status, when, [store.Note(PAYMENT, step, verdict.ref)])
 
 
 async def _after_giving_up(tx: Tx, held: Held, verdict: Verdict) -> None:

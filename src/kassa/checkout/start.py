@@ -22,9 +22,9 @@ from kassa.checkout.model import PAYMENT, STOCK, Checkout, Step
 from kassa.checkout.rules import CASH, Rules
 from kassa.kit import once
 from kassa.kit.context import Context, request_id
-from kassa.kit.database import CommitUnknown, DatabaseAway, Tx
+from kassa.kit.database import Broken, CommitUnknown, DatabaseAway, Tx
 from kassa.kit.errors import Refused
-from kassa.kit.ids import new_id
+from kassa.kit.ids import unguessable
 from kassa.kit.money import Money
 from kassa.notices import Contact
 from kassa.payments import Opening, Providers
@@ -56,9 +56,9 @@ class Purchase:
     lines: Sequence[tuple[Offer, int]]
     shipping_address: Mapping[str, Any]
     card: CardTrace
-    checkout_id: uuid.UUID = field(default_factory=new_id)
-    order_id: uuid.UUID = field(default_factory=new_id)
-    payment_id: uuid.UUID = field(default_factory=new_id)
+    checkout_id: uuid.UUID = field(default_factory=unguessable)
+    order_id: uuid.UUID = field(default_factory=unguessable)
+    payment_id: uuid.UUID = field(default_factory=unguessable)
     email: str | None = None
     contact: Contact | None = None
     cart_id: uuid.UUID | None = None
@@ -107,15 +107,19 @@ async def begin(ctx: Context, tx: Tx, purchase: Purchase, *, carefully: bool = T
 async def starting(ctx: Context, purchase: Purchase) -> AsyncIterator[Tx]:
     """The transaction of a beginning. When its commit was not answered, the database is asked whether it happened.
 
-    So a caller is told "nothing was begun" only when nothing was. Raises `DatabaseAway` then, `CommitUnknown` when the
+    So a caller is told "nothing was begun" only when nothing was. Raises `Broken` then, `CommitUnknown` when the
     database cannot be asked either.
     """
     try:
         async with ctx.db.transaction("checkout.start") as tx:
             yield tx
     except CommitUnknown:
-        if await store.find(ctx.db, purchase.channel.merchant_id, purchase.checkout_id) is None:
-            raise DatabaseAway from None
+        try:
+            found = await store.find(ctx.db, purchase.channel.merchant_id, purchase.checkout_id)
+        except DatabaseAway:
+            raise CommitUnknown from None
+        if found is None:
+            raise Broken from None
 
 
 def _checkout(purchase: Purchase, acts: list[str], lease_s: float, *, cash: bool) -> store.NewCheckout:

@@ -28,6 +28,8 @@ class Neighbours:
     inventory: Neighbour | None = None
     order: Neighbour | None = None
     product: Neighbour | None = None
+    payment: Neighbour | None = None
+    """Where cards are charged and given back, and asked about."""
 
 
 @dataclass(frozen=True, slots=True)

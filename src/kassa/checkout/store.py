@@ -158,7 +158,7 @@ _MOVE = Write(
                tries = $13,
                ended_at = CASE WHEN $5 IN ('completed', 'undone') THEN coalesce(ended_at, kassa_now()) END,
                updated_at = kassa_now()
-         WHERE merchant_id = $1 AND checkout_id = $2 AND status = $3 AND lease_version = $4
+         WHERE merchant_id = $1 AND checkout_id = $2 AND status = $3 AND lease_version = $4 AND updated_at = $20
         RETURNING *
     ), checkout_noted AS (
         INSERT INTO checkout_steps AS s (merchant_id, checkout_id, step, position, status, ref, sends, first_sent_at,
@@ -182,7 +182,7 @@ async def advance(tx: Tx, checkout: Checkout, move: Move) -> Checkout:
     """Move a checkout from the status and lease it was read with, and write the journal, in one statement.
 
     It is the first statement of each transaction of the saga: it locks the row, fences off a worker that slept past its
-    lease, and raises `Overtaken` when somebody was first.
+    lease, and raises `Overtaken` when somebody was first, also with a line of the journal alone (`updated_at` tells).
     """
     row = await tx.row(_MOVE_NOW, *_moved(checkout, move))
     if row is None:
@@ -204,6 +204,7 @@ def _moved(checkout: Checkout, move: Move) -> tuple[Any, ...]:
         when.lease, move.lease_s, *error, move.tries,
         [note.step for note in notes], [note.status for note in notes], [note.ref for note in notes],
         [int(note.sent) for note in notes], [int(note.undo) for note in notes], [acts.index(note.step) for note in notes],
+        checkout.updated_at,
     )  # fmt: skip
 
 
@@ -415,3 +416,64 @@ async def open_case(
 async def close_cases(tx: Tx, checkout: Checkout, decision: str) -> None:
     """Close what is open about a checkout, with the decision that closed it."""
     await cases.close_cases(tx, checkout.merchant_id, f"checkout:{checkout.checkout_id}", decision)
+
+
+# ── forgetting ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class OfPerson:
+    """A checkout of somebody, as far as forgetting must know it."""
+
+    checkout_id: uuid.UUID
+    status: str
+    next_at: datetime | None
+    order_id: uuid.UUID | None
+    payment_id: uuid.UUID | None
+
+
+_OF_PERSON = """
+    SELECT checkout_id, status, next_at, order_id, payment_id FROM checkouts
+     WHERE merchant_id = $1 AND (buyer_id = $2 OR (buyer_id IS NULL AND lower(customer_email) = lower($3)))
+     ORDER BY checkout_id
+"""
+
+
+async def of_person(reader: Reader, merchant_id: str, buyer_id: str | None, email: str | None) -> list[OfPerson]:
+    """All checkouts of a buyer, or of guests with an e-mail address. Without an index: for an operator."""
+    return [OfPerson(**dict(row.items())) for row in await reader.rows(_OF_PERSON, merchant_id, buyer_id, email)]
+
+
+async def lock_of_person(tx: Tx, merchant_id: str, checkout_ids: Sequence[uuid.UUID]) -> list[OfPerson]:
+    """The same as they are now, under their row locks in the order of their ids."""
+    rows = await tx.rows(
+        """
+        SELECT checkout_id, status, next_at, order_id, payment_id FROM checkouts
+         WHERE merchant_id = $1 AND checkout_id = ANY ($2) ORDER BY checkout_id FOR UPDATE
+        """,
+        merchant_id, list(checkout_ids),
+    )  # fmt: skip
+    return [OfPerson(**dict(row.items())) for row in rows]
+
+
+async def guest_emails(tx: Tx, merchant_id: str, email: str) -> list[str]:
+    """An e-mail address in all the ways in which guests have written it."""
+    rows = await tx.rows(
+        """
+        SELECT DISTINCT customer_email AS email FROM checkouts
+         WHERE merchant_id = $1 AND buyer_id IS NULL AND lower(customer_email) = lower($2)
+        """,
+        merchant_id, email,
+    )  # fmt: skip
+    return [row["email"] for row in rows]
+
+
+async def forget(tx: Tx, merchant_id: str, checkout_ids: Sequence[uuid.UUID]) -> int:
+    """Erase the e-mail addresses of checkouts and what neighbours said about them; returns how many had any."""
+    return await tx.execute(
+        """
+        UPDATE checkouts SET customer_email = NULL, error_message = NULL
+         WHERE merchant_id = $1 AND checkout_id = ANY ($2) AND num_nonnulls(customer_email, error_message) > 0
+        """,
+        merchant_id, list(checkout_ids),
+    )  # fmt: skip

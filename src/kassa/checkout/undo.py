@@ -55,11 +55,9 @@ async def _close(ctx: Context, held: Held) -> bool:
     """Nothing is left that could be undone now: undone, or parked where something is stuck."""
     stuck = any(step.status == "stuck" for step in held.steps.values())
     match held.checkout.status:
-        case "completed":
+        case "completed" | "undone" as ended:
             async with ctx.db.transaction("checkout.close") as tx:
-                await advance(tx, held, "completed", store.OVER)
-        case "undone":
-            await store.let_go(ctx.db, held.checkout)
+                await advance(tx, held, ended, store.OVER)
         case _ if stuck:
             await _park(ctx, held, store.OVER)
         case _:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kassa.audit import UNNAMED, By
 from kassa.catalog import Channel
 from kassa.checkout.model import CheckoutView
 from kassa.kit import once
@@ -38,6 +39,7 @@ class CartWish:
     name: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     card_token: str | None = field(default=None, repr=False)
+    address: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class ItemAsked:
 
 @dataclass(frozen=True, slots=True)
 class ItemsWish:
-    """Buy explicit items with a card, in one call."""
+    """Buy explicit items with a card, in one call. `address` is where the request came from."""
 
     channel: Channel
     buyer_id: str | None
@@ -61,11 +63,12 @@ class ItemsWish:
     card: Card
     key: once.Key | None = None
     name: str | None = field(default=None, repr=False)
+    address: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class MoveWish:
-    """Move an order, or update its tracking data. `by_staff` False means its owner, who may only cancel."""
+    """Move an order, or update its tracking data. `by_staff` False means its owner, who may only cancel; else `by` is who."""
 
     merchant_id: str
     order_id: uuid.UUID
@@ -75,6 +78,7 @@ class MoveWish:
     tracking_number: str | None = None
     carrier: str | None = None
     key: once.Key | None = None
+    by: By = UNNAMED
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import getpass
+import os
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -23,13 +27,18 @@ from kassa.cli.where import database
 from kassa.settings import Settings
 
 if TYPE_CHECKING:
+    from kassa.audit import Hand
     from kassa.kit.context import Context
+    from kassa.kit.database import Tx
     from kassa.kit.money import Money
     from kassa.merchants import Merchant
 
 T = TypeVar("T")
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
+Why = Annotated[str | None, typer.Option(help="Why; kept for ever in the audit log, so name no buyer.")]
+ACTING = ("DATABASE_URL", "KASSA_SECRET")
+"""What a command needs that changes something: its line in the audit log is sealed with the secret."""
 _AMOUNT = re.compile(r"[0-9]{1,18}(\.[0-9]{1,8})?")
 _WHOLE = re.compile(r"(?i)\b(id|sum|about|age|case)\b")
 _WIDE = 240
@@ -58,6 +67,52 @@ async def _run(settings: Settings, work: Callable[[Context], Awaitable[T]]) -> T
         except KassaError as error:
             more = ", ".join(f"{name}: {value}" for name, value in error.details.items())
             raise CommandError(error.message.rstrip(".") + (f" ({more})" if more else "")) from error
+
+
+@dataclass(slots=True)
+class Change:
+    """A change by an operator while its transaction is open. `what` gets the small facts for its line in the audit log."""
+
+    tx: Tx
+    hand: Hand
+    what: dict[str, Any] = field(default_factory=dict)
+    changed: bool = True
+    """False: nothing was there to change, so there is nothing to tell; or the room that was given `hand` tells it by itself."""
+
+
+@contextlib.asynccontextmanager
+async def changing(
+    ctx: Context, name: str, act: str, merchant_id: str, subject: str, why: str | None = None
+) -> AsyncIterator[Change]:
+    """A transaction called `name` in which an operator does `act`: the only way for a command to change something by itself.
+
+    Its line in the audit log is written with it.
+    """
+    from kassa import audit
+
+    async with ctx.db.transaction(name) as tx:
+        change = Change(tx, hand_of(ctx, why))
+        yield change
+        if change.changed:
+            audit.note(tx, change.hand, merchant_id, act, subject, **change.what)
+
+
+def hand_of(ctx: Context, why: str | None = None) -> Hand:
+    """The operator's hand, for acts that open their own transactions. With `sudo` it is whoever typed it."""
+    from kassa.audit import By, Hand
+
+    name = (os.environ.get("SUDO_USER") if hasattr(os, "getuid") and os.getuid() == 0 else None) or _login()
+    return Hand(ctx.keys, By("operator", name[:64]), (why or "").strip() or None)
+
+
+def _login() -> str:
+    """The login of this process's user, or its number where it has no name."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):  # no such system, or a container without names
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else getpass.getuser()
 
 
 def id_of(text: str, what: str) -> uuid.UUID:
@@ -96,6 +151,19 @@ def sum_text(minor: int | None, currency: str | None) -> str:
     from kassa.kit.money import fixed_text
 
     return "" if minor is None or currency is None else f"{fixed_text(minor, currency)} {currency}"
+
+
+def time_of(text: str | None, what: str, *, whole_day: bool) -> datetime | None:
+    """A day or a time in UTC as it was typed; `whole_day`: a day means its end. Raises `CommandError`."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{what} must be a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z") from None
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    is_day = re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text) is not None
+    return found + timedelta(days=1) if whole_day and is_day else found
 
 
 def age(since: datetime, now: datetime) -> str:

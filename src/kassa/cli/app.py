@@ -12,8 +12,10 @@ import typer
 
 from kassa import __version__
 from kassa.cli import (
+    audit,
     dev,
     events,
+    forget,
     merchants,
     migrate,
     payme,
@@ -21,6 +23,7 @@ from kassa.cli import (
     reconcile,
     rpc,
     sandbox,
+    secrets,
     seed,
     serve,
     simulate,
@@ -42,11 +45,11 @@ for command in (
     simulate.simulate,
     verify.verify,
     reconcile.reconcile,
-    sandbox.sandbox,
+    forget.forget,
 ):
     app.command()(command)
 
-for group in (merchants.app, payments.app, events.app, payme.app):
+for group in (merchants.app, payments.app, events.app, payme.app, audit.app, secrets.app, sandbox.app):
     app.add_typer(group)
 
 
@@ -103,6 +106,7 @@ def _one_line(error: Exception) -> str | None:
     from kassa.cli.show import CommandError
     from kassa.kit.database import DatabaseAway
     from kassa.kit.embedded import EmbeddedError
+    from kassa.kit.own_keys import WrongSecret
     from kassa.migrate import SchemaError, WrongServer
     from kassa.settings import SettingsError
 
@@ -110,6 +114,6 @@ def _one_line(error: Exception) -> str | None:
         return f"{error.message} ({error.__cause__})" if error.__cause__ else error.message
     if isinstance(error, WrongServer):
         return f"DATABASE_URL: {error}"
-    if isinstance(error, CommandError | EmbeddedError | SchemaError | SettingsError):
+    if isinstance(error, CommandError | EmbeddedError | SchemaError | SettingsError | WrongSecret):
         return " ".join(str(error).split())
     return None

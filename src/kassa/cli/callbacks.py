@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kassa.cli.act import Limit, id_of, inside, moment, reader, say_change, say_list, the_merchant
+from kassa.cli.act import ACTING, Limit, Why, changing, id_of, inside, moment, reader, say_change, say_list, the_merchant
 from kassa.cli.show import AsJson, CommandError, say_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def list_endpoints(merchant: OfMerchant = None, limit: Limit = 100, as_json: AsJ
 
 
 @endpoints.command()
-def enable(merchant_id: MerchantId, endpoint_id: EndpointId = None, as_json: AsJson = False) -> None:
+def enable(merchant_id: MerchantId, endpoint_id: EndpointId = None, why: Why = None, as_json: AsJson = False) -> None:
     """Call an endpoint again: what is blocked is due at once, oldest first.
 
     ```sh
@@ -83,18 +83,18 @@ def enable(merchant_id: MerchantId, endpoint_id: EndpointId = None, as_json: AsJ
     kassa merchants endpoints enable 42 019b76da-a801-7d90-a2b6-4c7f1e3d5b62
     ```
     """
-    _switch(merchant_id, endpoint_id, on=True, as_json=as_json)
+    _switch(merchant_id, endpoint_id, why, on=True, as_json=as_json)
 
 
 @endpoints.command()
-def disable(merchant_id: MerchantId, endpoint_id: EndpointId = None, as_json: AsJson = False) -> None:
+def disable(merchant_id: MerchantId, endpoint_id: EndpointId = None, why: Why = None, as_json: AsJson = False) -> None:
     """Call an endpoint no more. Its events are kept for it, blocked, until it is enabled.
 
     ```sh
     kassa merchants endpoints disable 42
     ```
     """
-    _switch(merchant_id, endpoint_id, on=False, as_json=as_json)
+    _switch(merchant_id, endpoint_id, why, on=False, as_json=as_json)
 
 
 def _list(merchant_id: str | None, limit: int, as_json: bool) -> None:
@@ -108,7 +108,7 @@ def _list(merchant_id: str | None, limit: int, as_json: bool) -> None:
     say_list("endpoints", inside(work), as_json)
 
 
-def _switch(merchant_id: str, endpoint_id: str | None, *, on: bool, as_json: bool) -> None:
+def _switch(merchant_id: str, endpoint_id: str | None, why: str | None, *, on: bool, as_json: bool) -> None:
     wanted = None if endpoint_id is None else id_of(endpoint_id, "ENDPOINT")
     from kassa import webhooks
     from kassa.webhooks.model import EndpointMissing
@@ -122,13 +122,15 @@ def _switch(merchant_id: str, endpoint_id: str | None, *, on: bool, as_json: boo
 
     async def work(ctx: Context) -> tuple[dict[str, Any], dict[str, Any]]:
         before = await look(ctx)
-        act = webhooks.enable_endpoint if on else webhooks.disable_endpoint
-        async with ctx.db.transaction("webhooks.switch") as tx:
-            after = await act(tx, merchant_id, before.endpoint_id, hidden=True)
+        verb, act = (webhooks.enable_endpoint, "endpoint.enable") if on else (webhooks.disable_endpoint, "endpoint.disable")
+        subject = f"endpoint:{before.endpoint_id}"
+        async with changing(ctx, "webhooks.switch", act, merchant_id, subject, why) as change:
+            change.changed = False  # it tells it itself, if it was otherwise before
+            after = await verb(change.tx, merchant_id, before.endpoint_id, hidden=True, hand=change.hand)
         await webhooks.follow_up(ctx, merchant_id, before.endpoint_id)
         return _row(before), _row(after)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Endpoint of merchant {merchant_id}", before, after)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kassa.cli.act import Limit, age, id_of, inside, moment, reader, say_change, say_list, sheet, sum_text
+from kassa.cli.act import ACTING, Limit, age, changing, id_of, inside, moment, reader, say_change, say_list, sheet, sum_text
 from kassa.cli.show import AsJson, CommandError, say_json
 
 if TYPE_CHECKING:
@@ -108,12 +108,14 @@ def close(
         before = await cases.find_case(ctx.db, wanted)
         if before is None:
             raise CommandError("there is no such case; see `kassa payments cases --all`")
-        after = await cases.close_case(ctx.db, before.merchant_id, wanted, decision)
-        if after is None:
-            raise CommandError(f"this case was closed at {moment(before.closed_at)}: {before.decision}")
+        async with changing(ctx, "cases.close", "case.close", before.merchant_id, f"case:{wanted}", decision) as change:
+            after = await cases.close_case(change.tx, before.merchant_id, wanted, decision)
+            if after is None:
+                raise CommandError(f"this case was closed at {moment(before.closed_at)}: {before.decision}")
+            change.what = {"kind": before.kind, "about": before.subject}
         return before, after
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Case {wanted}", _row(before), _row(after))
 
 
@@ -181,6 +183,8 @@ def next_step(kind: str, subject: str, case_id: str) -> str:
     about, _, named = subject.partition(":")
     if kind == "refund_parked":
         return f'kassa payments refund-done {named} --reason "…"'
+    if kind == "invariant_broken":
+        return f"kassa verify --only {named}"
     if about == "payment" and kind not in {"report_unmatched", "reconcile_missing_here"}:
         return f"kassa payments show {named}"
     return f'kassa payments close {case_id} --reason "…"'

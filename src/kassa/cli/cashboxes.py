@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kassa.cli.act import inside, say_change, say_list, the_merchant
+from kassa.cli.act import ACTING, Why, changing, inside, say_change, say_list, the_merchant
 from kassa.cli.show import AsJson, CommandError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def set_cashbox(
         str | None, typer.Option(help="A file with the cashbox's key, - for standard input; else it is asked for.")
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="It is a cashbox of Payme's test mode.")] = False,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a merchant a cashbox, or another one in place of it. The key is kept encrypted and never shown again.
@@ -66,11 +67,13 @@ def set_cashbox(
             raise CommandError(f"merchant {merchant_id} asks for payments in {merchant.currency}; Payme takes UZS only")
         before = await payme.cashbox_of(ctx, ctx.db, merchant_id)
         box = Cashbox(merchant_id, cashbox_id, key, test)
-        async with ctx.db.transaction("payme.cashbox") as tx:
-            await payme.set_cashbox(tx, ctx.keys, box)
+        async with changing(ctx, "payme.cashbox", "cashbox.set", merchant_id, f"cashbox:{merchant_id}", why) as change:
+            await payme.set_cashbox(change.tx, ctx.keys, box)
+            change.what = {"cashbox_id": cashbox_id, "before": before.cashbox_id if before else None, "test": test}
+            change.changed = before is None or (before.cashbox_id, before.key, before.is_test) != (cashbox_id, key, test)
         return _row(before), _row(box) or {}
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Cashbox of merchant {merchant_id}", before, after)
 
 
@@ -93,7 +96,7 @@ def show_cashbox(merchant_id: MerchantId, as_json: AsJson = False) -> None:
 
 
 @app.command("unset")
-def unset_cashbox(merchant_id: MerchantId, as_json: AsJson = False) -> None:
+def unset_cashbox(merchant_id: MerchantId, why: Why = None, as_json: AsJson = False) -> None:
     """Take a merchant's cashbox away: Payme's calls for it are refused from now on, those about payments that it took, too.
 
     ```sh
@@ -107,11 +110,12 @@ def unset_cashbox(merchant_id: MerchantId, as_json: AsJson = False) -> None:
         await the_merchant(ctx, merchant_id)
         _not_the_house(ctx, merchant_id)
         before = _row(await payme.cashbox_of(ctx, ctx.db, merchant_id))
-        async with ctx.db.transaction("payme.cashbox") as tx:
-            await payme.drop_cashbox(tx, merchant_id)
+        async with changing(ctx, "payme.cashbox", "cashbox.remove", merchant_id, f"cashbox:{merchant_id}", why) as change:
+            change.changed = await payme.drop_cashbox(change.tx, merchant_id)
+            change.what = {"cashbox_id": before["cashbox_id"] if before else None}
         return before
 
-    before = inside(work)
+    before = inside(work, need=ACTING)
     if before is None:
         raise CommandError(f"merchant {merchant_id} has no cashbox")
     say_change(as_json, f"Cashbox of merchant {merchant_id}", before, None)
@@ -126,6 +130,7 @@ def set_fiscal(
     vat: Annotated[int, typer.Option(min=0, max=100, help="Value added tax, in percent.")],
     product: Annotated[str, typer.Option(help="The product's id; * for all that have no codes of their own.")] = "*",
     units: Annotated[int | None, typer.Option(min=1, help="The code of the unit of measure.")] = None,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what fiscal receipts tell the tax authority of a product, or of all of a channel (`PAYME_FISCAL=true`).
@@ -147,11 +152,13 @@ def set_fiscal(
         await catalog.channel_of(ctx, merchant_id, channel)
         before = (await catalog.fiscal_codes_of(ctx.db, merchant_id, channel, [product])).get(product)
         after = FiscalCode(code, package, vat, units)
-        async with ctx.db.transaction("payme.cashbox") as tx:
-            await set_fiscal_code(tx, merchant_id, channel, product, after)
+        subject = f"fiscal:{channel}:{product}"
+        async with changing(ctx, "payme.cashbox", "fiscal.set", merchant_id, subject, why) as change:
+            await set_fiscal_code(change.tx, merchant_id, channel, product, after)
+            change.what, change.changed = asdict(after), after != before
         return asdict(before) if before else None, asdict(after)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Fiscal codes of {product} in {channel}", before, after)
 
 

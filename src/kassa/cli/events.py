@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kassa.cli.act import id_of, inside, moment, reader, say_list, sheet
+from kassa.cli.act import ACTING, Why, changing, hand_of, id_of, inside, moment, reader, say_list, sheet, time_of
 from kassa.cli.show import AsJson, CommandError, progress, say_json
 
 if TYPE_CHECKING:
@@ -140,6 +138,7 @@ def replay(
     since: Annotated[str | None, typer.Option(help="With --endpoint: events from this day or time on (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="With --endpoint: events up to this day or time.")] = None,
     merchant: Merchant = None,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Send deliveries to merchants again, with their old ids, so that a merchant who has seen one drops it. Workers send them.
@@ -154,16 +153,16 @@ def replay(
     if (wanted is None) == (endpoint is None):
         raise CommandError("name a delivery or an event by its ID, or all of an endpoint with --endpoint")
     if endpoint is not None:
-        _replay_all(id_of(endpoint, "--endpoint"), merchant, status or "failed", since, until, as_json)
+        _replay_all(id_of(endpoint, "--endpoint"), merchant, status or "failed", since, until, why, as_json)
         return
     if any(each is not None for each in (status, since, until)):
         raise CommandError("--status, --since and --until go with --endpoint")
     given = id_of(wanted or "", "ID")
 
     async def work(ctx: Context) -> list[dict[str, Any]]:
-        return await _replay_one(ctx, given, merchant)
+        return await _replay_one(ctx, given, merchant, why)
 
-    say_list("deliveries", inside(work), as_json)
+    say_list("deliveries", inside(work, need=ACTING), as_json)
 
 
 async def _story(ctx: Context, wanted: uuid.UUID, merchant: str | None) -> Story:
@@ -226,7 +225,7 @@ def _say(event: Recorded, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-async def _replay_one(ctx: Context, wanted: uuid.UUID, merchant: str | None) -> list[dict[str, Any]]:
+async def _replay_one(ctx: Context, wanted: uuid.UUID, merchant: str | None, why: str | None) -> list[dict[str, Any]]:
     from kassa import webhooks
     from kassa.events.follow import events_like
 
@@ -241,10 +240,10 @@ async def _replay_one(ctx: Context, wanted: uuid.UUID, merchant: str | None) -> 
         raise CommandError("no endpoint was to be told of this event")
     if not found:
         raise CommandError("there is no such delivery or event")
-    return [await _again(ctx, delivery, alone=len(found) == 1) for delivery in found]
+    return [await _again(ctx, delivery, why, alone=len(found) == 1) for delivery in found]
 
 
-async def _again(ctx: Context, delivery: Delivery, *, alone: bool) -> dict[str, Any]:
+async def _again(ctx: Context, delivery: Delivery, why: str | None, *, alone: bool) -> dict[str, Any]:
     """Send one again; where several were meant, one whose endpoint is disabled or gone only says so."""
     from kassa import webhooks
     from kassa.kit.errors import KassaError
@@ -259,9 +258,11 @@ async def _again(ctx: Context, delivery: Delivery, *, alone: bool) -> dict[str, 
         "before": delivery.status,
     }
     try:
-        async with ctx.db.transaction("webhooks.replay") as tx:
+        owner, subject = delivery.merchant_id, f"endpoint:{delivery.endpoint_id}"
+        async with changing(ctx, "webhooks.replay", "delivery.replay", owner, subject, why) as change:
+            change.changed = False  # it tells it itself, unless the delivery is being sent at this moment
             after = await webhooks.replay_delivery(
-                tx, delivery.merchant_id, delivery.endpoint_id, delivery.delivery_id, hidden=True
+                change.tx, owner, delivery.endpoint_id, delivery.delivery_id, hidden=True, hand=change.hand
             )
     except (EndpointDisabled, EndpointMissing) as error:
         if alone:
@@ -272,11 +273,17 @@ async def _again(ctx: Context, delivery: Delivery, *, alone: bool) -> dict[str, 
 
 
 def _replay_all(
-    endpoint_id: uuid.UUID, merchant: str | None, status: str, since: str | None, until: str | None, as_json: bool
+    endpoint_id: uuid.UUID,
+    merchant: str | None,
+    status: str,
+    since: str | None,
+    until: str | None,
+    why: str | None,
+    as_json: bool,
 ) -> None:
     if status not in {"failed", "success"}:
         raise CommandError("--status must be failed or success")
-    begins, ends = _time(since, "--since", whole_day=False), _time(until, "--until", whole_day=True)
+    begins, ends = time_of(since, "--since", whole_day=False), time_of(until, "--until", whole_day=True)
     if begins is not None and ends is not None and begins >= ends:
         raise CommandError("--since is not before --until")
 
@@ -287,23 +294,11 @@ def _replay_all(
         found = next((each for each in endpoints if each.endpoint_id == endpoint_id), None)
         if found is None:
             raise CommandError("there is no such endpoint; see `kassa merchants endpoints`")
-        return await webhooks.replay_range(ctx, found.merchant_id, endpoint_id, status, begins, ends, hidden=True)
+        hand = hand_of(ctx, why)
+        return await webhooks.replay_range(ctx, found.merchant_id, endpoint_id, status, begins, ends, hidden=True, hand=hand)
 
-    replayed = inside(work)
+    replayed = inside(work, need=ACTING)
     if as_json:
         say_json({"replayed": replayed})
     else:
         reader().print(f"{replayed} {'delivery is' if replayed == 1 else 'deliveries are'} sent again")
-
-
-def _time(text: str | None, what: str, *, whole_day: bool) -> datetime | None:
-    """A day or a time in UTC; `whole_day`: a day means its end."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"{what} must be a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z") from None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    is_day = re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text) is not None
-    return found + timedelta(days=1) if whole_day and is_day else found

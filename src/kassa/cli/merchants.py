@@ -10,7 +10,10 @@ import typer
 
 from kassa.cli import callbacks, cashboxes, routes
 from kassa.cli.act import (
+    ACTING,
     Limit,
+    Why,
+    changing,
     currency_of,
     id_of,
     inside,
@@ -118,6 +121,7 @@ def add(
     currency: Annotated[str, typer.Option(help="The currency of the payments that it asks for.")],
     plan: Annotated[str | None, typer.Option(help="Subscribe it to this plan, too.")] = None,
     key: Annotated[bool, typer.Option("--key", help="Make a key with all scopes, too; its secret is shown once.")] = False,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a merchant, with a plan and a key if they are wanted: all of it or nothing.
@@ -138,16 +142,18 @@ def add(
 
     async def work(ctx: Context) -> tuple[dict[str, Any] | None, dict[str, Any], str | None]:
         before = await merchants.find(ctx.db, merchant_id)
-        async with ctx.db.transaction("merchants.change") as tx:
-            if not await merchants.add_merchant(tx, merchant_id, name.strip(), email, code):
+        subject = f"merchant:{merchant_id}"
+        async with changing(ctx, "merchants.change", "merchant.add", merchant_id, subject, why) as change:
+            if not await merchants.add_merchant(change.tx, merchant_id, name.strip(), email, code):
                 raise CommandError(f"there is a merchant {merchant_id} already; see `kassa merchants show {merchant_id}`")
             if plan is not None:
-                await merchants.subscribe(tx, merchant_id, plan)
-            made = await merchants.issue_key(tx, merchant_id, "first key", SCOPES) if key else None
+                await merchants.subscribe(change.tx, merchant_id, plan)
+            made = await merchants.issue_key(change.tx, merchant_id, "first key", SCOPES) if key else None
+            change.what = {"currency": code, "plan": plan, "key_id": str(made[0].key_id) if made else None}
         after = _row(await the_merchant(ctx, merchant_id), await merchants.subscriptions_of(ctx.db, merchant_id))
         return (None if before is None else _row(before, [])), after, made[1] if made else None
 
-    before, after, secret = inside(work)
+    before, after, secret = inside(work, need=ACTING)
     say_change(as_json, f"Merchant {merchant_id}", before, after, **({"key": secret} if secret else {}))
     _say_secret(as_json, secret)
 
@@ -175,6 +181,7 @@ def plan(
     price: Annotated[str, typer.Option(help="Its price in major units, such as 9.99.")],
     currency: Annotated[str, typer.Option(help="The currency of the price.")],
     tokens: Annotated[int, typer.Option(min=1, max=10**15, help="How many payments it pays for.")],
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a plan. One that is sold already keeps its price and tokens; a new price is a new plan.
@@ -186,17 +193,18 @@ def plan(
     if not 1 <= len(plan_id) <= routes.NAME or not plan_id.isprintable():
         raise CommandError(f"PLAN must be 1 to {routes.NAME} printable characters")
     sum_ = money_of(price, currency_of(currency), "--price")
-    from kassa import merchants
+    from kassa import audit, merchants
     from kassa.merchants import Plan
 
     async def work(ctx: Context) -> Plan:
         made = Plan(plan_id, name, sum_.minor, sum_.currency, tokens)
-        async with ctx.db.transaction("merchants.change") as tx:
-            if not await merchants.add_plan(tx, made):
+        async with changing(ctx, "merchants.change", "plan.add", audit.EVERYBODY, f"plan:{plan_id}", why) as change:
+            if not await merchants.add_plan(change.tx, made):
                 raise CommandError(f"there is a plan {plan_id} already; see `kassa merchants plans`")
+            change.what = {"price_minor": made.price_minor, "currency": made.currency, "tokens": made.tokens}
         return made
 
-    say_change(as_json, f"Plan {plan_id}", None, _plan(inside(work)))
+    say_change(as_json, f"Plan {plan_id}", None, _plan(inside(work, need=ACTING)))
 
 
 @app.command()
@@ -205,6 +213,7 @@ def subscribe(
     plan_id: PlanId,
     tokens: Annotated[int | None, typer.Option(min=0, max=10**15, help="So many tokens.  [default: the plan's number]")] = None,
     inactive: Annotated[bool, typer.Option("--inactive", help="Not usable until `kassa merchants activate`.")] = False,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Subscribe a merchant to a plan, or fill up the subscription that it has. Done twice, it was bought twice.
@@ -217,34 +226,36 @@ def subscribe(
 
     async def work(ctx: Context) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         before = await _subscription_of(ctx, merchant_id, plan_id)
-        async with ctx.db.transaction("merchants.change") as tx:
-            after = await merchants.subscribe(tx, merchant_id, plan_id, tokens=tokens, active=not inactive)
+        subject = f"subscription:{merchant_id}:{plan_id}"
+        async with changing(ctx, "merchants.change", "subscription.fill", merchant_id, subject, why) as change:
+            after = await merchants.subscribe(change.tx, merchant_id, plan_id, tokens=tokens, active=not inactive)
+            change.what = {"tokens": tokens, "tokens_total": after.tokens_total, "active": after.active}
         return before, _subscription(after)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Subscription of merchant {merchant_id}", before, after)
 
 
 @app.command()
-def suspend(merchant_id: MerchantId, plan_id: PlanId, as_json: AsJson = False) -> None:
+def suspend(merchant_id: MerchantId, plan_id: PlanId, why: Why = None, as_json: AsJson = False) -> None:
     """Make a subscription inactive: no payment is accepted on it until it is activated.
 
     ```sh
     kassa merchants suspend 42 2
     ```
     """
-    _switch(merchant_id, plan_id, active=False, as_json=as_json)
+    _switch(merchant_id, plan_id, why, active=False, as_json=as_json)
 
 
 @app.command()
-def activate(merchant_id: MerchantId, plan_id: PlanId, as_json: AsJson = False) -> None:
+def activate(merchant_id: MerchantId, plan_id: PlanId, why: Why = None, as_json: AsJson = False) -> None:
     """Make a subscription active again.
 
     ```sh
     kassa merchants activate 42 2
     ```
     """
-    _switch(merchant_id, plan_id, active=True, as_json=as_json)
+    _switch(merchant_id, plan_id, why, active=True, as_json=as_json)
 
 
 @app.command("keys")
@@ -271,6 +282,7 @@ def key(
     scope: Annotated[
         list[str] | None, typer.Option(help="What it may do; may be given more than once.  [default: everything]")
     ] = None,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key for a merchant. Its secret is shown here, once; only its hash is kept. Done twice, there are two keys.
@@ -280,6 +292,7 @@ def key(
     ```
     """
     from kassa import merchants
+    from kassa.kit.ids import new_id
     from kassa.merchants.model import SCOPES
 
     unknown = [each for each in scope or () if each not in SCOPES]
@@ -288,19 +301,24 @@ def key(
 
     async def work(ctx: Context) -> tuple[dict[str, Any], str]:
         await the_merchant(ctx, merchant_id)
-        async with ctx.db.transaction("merchants.change") as tx:
-            made = await merchants.issue_key(tx, merchant_id, name.strip(), scope or SCOPES)
-        assert made is not None, "two keys of 256 random bits are equal"
+        key_id = new_id()
+        async with changing(ctx, "merchants.change", "key.make", merchant_id, f"key:{key_id}", why) as change:
+            made = await merchants.issue_key(change.tx, merchant_id, name.strip(), scope or SCOPES, key_id=key_id)
+            assert made is not None, "two keys of 256 random bits are equal"
+            change.what = {"scopes": list(made[0].scopes)}
         return _key(made[0]), made[1]
 
-    after, secret = inside(work)
+    after, secret = inside(work, need=ACTING)
     say_change(as_json, f"Key of merchant {merchant_id}", None, after, key=secret)
     _say_secret(as_json, secret)
 
 
 @app.command()
 def revoke(
-    merchant_id: MerchantId, key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id.")], as_json: AsJson = False
+    merchant_id: MerchantId,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id.")],
+    why: Why = None,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a key: it is refused from the next request on. Revoked twice, the second changes nothing.
 
@@ -320,11 +338,11 @@ def revoke(
 
     async def work(ctx: Context) -> tuple[dict[str, Any], dict[str, Any]]:
         before = await look(ctx)
-        async with ctx.db.transaction("merchants.change") as tx:
-            await merchants.revoke_key(tx, merchant_id, wanted)
+        async with changing(ctx, "merchants.change", "key.revoke", merchant_id, f"key:{wanted}", why) as change:
+            change.changed = await merchants.revoke_key(change.tx, merchant_id, wanted)
         return before, await look(ctx)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Key of merchant {merchant_id}", before, after)
 
 
@@ -335,17 +353,21 @@ async def _subscription_of(ctx: Context, merchant_id: str, plan_id: str) -> dict
     return next((_subscription(each) for each in found if each.plan_id == plan_id), None)
 
 
-def _switch(merchant_id: str, plan_id: str, *, active: bool, as_json: bool) -> None:
+def _switch(merchant_id: str, plan_id: str, why: str | None, *, active: bool, as_json: bool) -> None:
     from kassa import merchants
+
+    act, subject = "subscription.activate" if active else "subscription.suspend", f"subscription:{merchant_id}:{plan_id}"
 
     async def work(ctx: Context) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         before = await _subscription_of(ctx, merchant_id, plan_id)
-        async with ctx.db.transaction("merchants.change") as tx:
-            if not await merchants.suspend(tx, merchant_id, plan_id, active=active):
+        async with changing(ctx, "merchants.change", act, merchant_id, subject, why) as change:
+            switched = await merchants.suspend(change.tx, merchant_id, plan_id, active=active)
+            if switched is None:
                 raise CommandError(f"merchant {merchant_id} has no subscription to plan {plan_id}")
+            change.changed = switched
         return before, await _subscription_of(ctx, merchant_id, plan_id)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Subscription of merchant {merchant_id}", before, after)
 
 

@@ -19,8 +19,8 @@ def migrate(
 ) -> None:
     """Bring the database to the schema of this version.
 
-    Run it once per release, before `kassa serve` and `kassa work`; several at once are safe. It is one transaction: it works,
-    or leaves no trace.
+    Run it once per release, before the new `kassa serve` and `kassa work`; several at once are safe, and so are buyers meanwhile.
+    A revision works, or leaves no trace.
 
     ```sh
     DATABASE_URL=postgresql://kassa:…@db/kassa kassa migrate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kassa.cli import cases, show_payment
-from kassa.cli.act import Limit, id_of, inside, moment, money_of, reader, say_change, say_list, sum_text
+from kassa.cli.act import ACTING, Limit, hand_of, id_of, inside, moment, money_of, reader, say_change, say_list, sum_text
 from kassa.cli.show import AsJson, CommandError
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def resolve(
         before = await _find(ctx, wanted)
         if word is not None:
             _may_become(before, word)
-            await collect.decide(ctx, wanted, word, (reason or "").strip(), ref)
+            await collect.decide(ctx, wanted, word, (reason or "").strip(), ref, by=hand_of(ctx).by)
         elif before.status in {"unknown", "parked"}:
             _is_configured(ctx, before)
             await collect.resolve(ctx, before)
         await ctx.background.drain(5)
         return before, await _find(ctx, wanted)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING if word else ("DATABASE_URL",))
     say_change(as_json, f"Payment {wanted}", _state(before), _state(after))
     if after.status in _OPEN:
         if not as_json:
@@ -141,9 +141,9 @@ def settle(
                 f"only simulated gRPC payments are settled; see `kassa payments resolve {wanted} --{word} --reason …`"
             )
         _may_become(before, word)
-        return before, await collect.decide(ctx, wanted, word, "settled by an operator")
+        return before, await collect.decide(ctx, wanted, word, "settled by an operator", by=hand_of(ctx).by)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Payment {wanted}", _state(before), _state(after))
 
 
@@ -188,13 +188,13 @@ def refund(
             typer.echo(f"kassa: the key of this refund is {chosen}", err=True)
         said = orjson.dumps([str(wanted), money.minor if money else None, reason])
         claim = _key_of(ctx, before.merchant_id, chosen, said)
-        wish = collect.RefundWish(before.merchant_id, wanted, claim, money, reason=reason)
+        wish = collect.RefundWish(before.merchant_id, wanted, claim, money, reason=reason, by=hand_of(ctx).by)
         made = await collect.refund_payment(ctx, wish, _render)
         replayed = isinstance(made, collect.Replayed)
         told = orjson.loads(made.body if isinstance(made, collect.Replayed) else _render(made)[1])
         return before, await _find(ctx, wanted), told, replayed
 
-    before, after, made, replayed = inside(work, need=("DATABASE_URL", "KASSA_SECRET"))
+    before, after, made, replayed = inside(work, need=ACTING)
     say_change(as_json, f"Payment {wanted}", _state(before), _state(after), refund=made, key=chosen, replayed=replayed)
     if not as_json:
         again = " (the answer to the first try under this key)" if replayed else ""
@@ -235,10 +235,10 @@ def refund_done(
             raise CommandError("this refund failed and its sum was freed; give it back with `kassa payments refund`")
         refund = await requests.find_refund(ctx.db, before.merchant_id, wanted)
         if refund is not None and before.status != "succeeded":
-            await collect.mark_refund_done(ctx, refund, reason.strip())
+            await collect.mark_refund_done(ctx, refund, reason.strip(), by=hand_of(ctx).by)
         return before, await look(ctx)
 
-    before, after = inside(work)
+    before, after = inside(work, need=ACTING)
     say_change(as_json, f"Refund {wanted}", _refund_state(before), _refund_state(after))
 
 

@@ -1,6 +1,7 @@
 """How a long-running command lives: it listens, works, and on Ctrl-C or SIGTERM ends in order.
 
-First no new requests are taken and running ones are answered, then the workers finish what they hold, then the pool is closed.
+First `/ready` says no while requests are still served, for `DRAIN_S` seconds: so long a balancer may take to hear of it. Then no
+new requests are taken and running ones are answered, then the workers finish what they hold, then the pool is closed.
 Ports are taken before anything else is begun, so that a second start changes nothing.
 """
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kassa")
 
-DRAIN_S = 10
+ANSWER_S = 10
 """How long a running request may take after the wish to stop, in seconds."""
 WORKERS_STOP_S = 15
 
@@ -65,6 +66,7 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
 
     Whoever asks a second time does not want to wait: then everything is cut off, and the code is 130.
     """
+    _keep_memory_private()
 
     async def main() -> int:
         stop, loop, task = asyncio.Event(), asyncio.get_running_loop(), asyncio.current_task()
@@ -83,6 +85,15 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
             return runner.run(main())
         except asyncio.CancelledError:
             return 130
+
+
+def _keep_memory_private() -> None:
+    """Leave no core dump behind: this memory holds cards for the length of a request, and keys for ever."""
+    try:
+        import resource
+    except ImportError:  # a system that knows no such limit
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @contextlib.contextmanager
@@ -114,12 +125,13 @@ async def live(
     `ready` is set when gRPC is served, just before HTTP is. Returns the exit code. Raises `CommandError`.
     """
     await kassa.prepare()
+    drain_s = settings.drain_s or 0
     surfaces: dict[str, Coroutine[Any, Any, Any]] = {}
     if rpc is not None:
         rpc.close()
-        surfaces["grpc"] = _serve_rpc(await _start_rpc(kassa), stop)
+        surfaces["grpc"] = _serve_rpc(await _start_rpc(kassa), stop, drain_s)
     if listener is not None:
-        surfaces["http"] = serve(kassa.app, listener, stop, drain_s=DRAIN_S if settings.production else 2)
+        surfaces["http"] = serve(kassa.app, listener, stop, answer_s=ANSWER_S if settings.production else 2, drain_s=drain_s)
     if ready is not None:
         ready.set()
     done_serving = asyncio.Event()
@@ -128,7 +140,7 @@ async def live(
         serving.append(asyncio.create_task(kassa.run_workers(done_serving, workers), name="workers"))
     await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    _, late = await asyncio.wait(serving, timeout=DRAIN_S + WORKERS_STOP_S)
+    _, late = await asyncio.wait(serving, timeout=drain_s + ANSWER_S + WORKERS_STOP_S)
     for task in late:
         log.warning("%s did not stop in time and is cut off; another process takes over what it held", task.get_name())
         task.cancel()
@@ -149,9 +161,9 @@ async def _start_rpc(kassa: Kassa) -> RpcServer:
     return server
 
 
-async def _serve_rpc(server: RpcServer, stop: asyncio.Event) -> None:
+async def _serve_rpc(server: RpcServer, stop: asyncio.Event, drain_s: float) -> None:
     await stop.wait()
-    await server.stop()
+    await server.stop(drain_s)
 
 
 def _all(done: asyncio.Event, surfaces: dict[str, Coroutine[Any, Any, Any]]) -> list[asyncio.Task[None]]:
@@ -180,13 +192,22 @@ def _failures(tasks: list[asyncio.Task[None]]) -> int:
 
 
 async def serve(
-    app: Any, listener: socket.socket, stop: asyncio.Event, *, drain_s: int, lifespan: Literal["on", "off"] = "off"
+    app: Any,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    answer_s: int,
+    drain_s: float = 0,
+    lifespan: Literal["on", "off"] = "off",
 ) -> None:
-    """Serve an ASGI application until `stop`, then answer what is running, for at most `drain_s` seconds."""
-    server = _server(app, drain_s, lifespan)
+    """Serve an ASGI application until `stop`, and `drain_s` seconds more; then answer what is running, for at most `answer_s`."""
+    server = _server(app, answer_s, lifespan)
 
     async def leave() -> None:
         await stop.wait()
+        if drain_s:
+            app.leave()
+            await asyncio.sleep(drain_s)
         server.should_exit = True
         if hasattr(app, "close"):
             app.close()  # live streams end now; they would hold up the end
@@ -198,8 +219,10 @@ async def serve(
         leaving.cancel()
 
 
-def _server(app: Any, drain_s: int, lifespan: Literal["on", "off"]) -> Server:
+def _server(app: Any, answer_s: int, lifespan: Literal["on", "off"]) -> Server:
     import uvicorn
+
+    from kassa.cli.connections import Guarded
 
     class QuietServer(uvicorn.Server):
         """Signals are ours to handle, so the server's own handlers stay away."""
@@ -211,6 +234,7 @@ def _server(app: Any, drain_s: int, lifespan: Literal["on", "off"]) -> Server:
     return QuietServer(
         uvicorn.Config(
             app,
+            http=Guarded,
             log_config=None,
             access_log=False,
             lifespan=lifespan,
@@ -218,7 +242,7 @@ def _server(app: Any, drain_s: int, lifespan: Literal["on", "off"]) -> Server:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=30,
-            timeout_graceful_shutdown=drain_s,
+            timeout_graceful_shutdown=answer_s,
         )
     )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kassa.cli.act import inside, moment, reader, sheet, sum_text, the_merchant
+from kassa.cli.act import ACTING, Why, hand_of, inside, moment, reader, sheet, sum_text, the_merchant, time_of
 from kassa.cli.show import AsJson, CommandError, progress, say_json
 from kassa.settings import Settings
 
@@ -40,6 +40,7 @@ def reconcile(
         str | None, typer.Option(help="The statement begins here: a day or a time (UTC).  [default: its first day]")
     ] = None,
     until: Annotated[str | None, typer.Option(help="It ends with this day, or at this time.  [default: its last day]")] = None,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare a provider's statement with our payments and refunds, and keep every difference as a case.
@@ -64,7 +65,7 @@ def reconcile(
     place = file or Settings.load(True, need=("DATABASE_URL",)).kassa_home / "sandbox.db"
     if not place.is_file():
         raise CommandError(f"{place} is not a file")
-    begins, ends = _time(since, "--since", whole_day=False), _time(until, "--until", whole_day=True)
+    begins, ends = time_of(since, "--since", whole_day=False), time_of(until, "--until", whole_day=True)
     if begins is not None and ends is not None and begins >= ends:
         raise CommandError("--since is not before --until")
 
@@ -79,9 +80,9 @@ def reconcile(
         else:
             rows, wish = read_csv(place), Wish(provider, frozenset({provider}), merchant, begins, ends)
         with _told() as tell:
-            return await compare(ctx, wish, rows, tell)
+            return await compare(ctx, replace(wish, hand=hand_of(ctx, why)), rows, tell)
 
-    report = inside(work)
+    report = inside(work, need=ACTING)
     if as_json:
         say_json(_summary(report))
     else:
@@ -94,19 +95,6 @@ def _of_book(path: Path, merchant: str | None, since: datetime | None) -> tuple[
     from kassa.reconcile.read_book import SANDBOX, began
 
     return read_book(path), Wish(_SANDBOX, SANDBOX, merchant, since or began(path), live=True)
-
-
-def _time(text: str | None, what: str, *, whole_day: bool) -> datetime | None:
-    """A day or a time in UTC; `whole_day`: a day means its end."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"{what} must be a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z") from None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    is_day = re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text) is not None
-    return found + timedelta(days=1) if whole_day and is_day else found
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kassa.cli.act import Limit, currency_of, inside, list_rows, money_of, say_list, sum_text, the_merchant
+from kassa.cli.act import ACTING, Limit, Why, changing, currency_of, inside, list_rows, money_of, say_list, sum_text, the_merchant
 from kassa.cli.show import AsJson, CommandError, say_json
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def route(
     ] = None,
     at_most: Annotated[str | None, typer.Option("--to", help="For amounts up to this one; needs --currency.")] = None,
     share: Annotated[int, typer.Option(min=1, max=100, help="Percent of the payments that reach this rule.")] = 100,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a rule to an alias: the first rule that fits a payment says which provider is asked.
@@ -60,14 +62,16 @@ def route(
         before = await _routes_of(ctx, alias, merchant)
         place = position or max((each.position for each in before), default=0) + 1
         rule = requests.Rule(place, provider, code, low, high, share)
-        async with ctx.db.transaction("merchants.route") as tx:
-            if not await requests.add_route(tx, merchant or _EVERYBODY, alias, rule):
+        owner = merchant or _EVERYBODY
+        async with changing(ctx, "merchants.route", "route.add", owner, f"route:{alias}:{place}", why) as change:
+            if not await requests.add_route(change.tx, owner, alias, rule):
                 raise CommandError(
                     f"there is a rule at position {place} of {alias} (it may be switched off); choose another --position"
                 )
+            change.what = asdict(rule)
         return before, await _routes_of(ctx, alias, merchant)
 
-    _say_routes(f"Alias {alias}", *inside(work), as_json)
+    _say_routes(f"Alias {alias}", *inside(work, need=ACTING), as_json)
 
 
 def list_routes(limit: Limit = 100, as_json: AsJson = False) -> None:
@@ -89,6 +93,7 @@ def unroute(
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias.")],
     position: Annotated[int, typer.Option(help="Where the rule stands.")],
     merchant: Annotated[str | None, typer.Option(help="The merchant whose rule it is.  [default: the rule of all]")] = None,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Switch a rule off. Payments that were sent by it stay where they are.
@@ -101,12 +106,13 @@ def unroute(
 
     async def work(ctx: Context) -> tuple[list[RouteListed], list[RouteListed]]:
         before = await _routes_of(ctx, alias, merchant)
-        async with ctx.db.transaction("merchants.route") as tx:
-            if not await requests.disable_route(tx, merchant or _EVERYBODY, alias, position):
+        owner = merchant or _EVERYBODY
+        async with changing(ctx, "merchants.route", "route.remove", owner, f"route:{alias}:{position}", why) as change:
+            if not await requests.disable_route(change.tx, owner, alias, position):
                 raise CommandError(f"no rule is on at position {position} of {alias}; see `kassa merchants routes`")
         return before, await _routes_of(ctx, alias, merchant)
 
-    _say_routes(f"Alias {alias}", *inside(work), as_json)
+    _say_routes(f"Alias {alias}", *inside(work, need=ACTING), as_json)
 
 
 async def _routes_of(ctx: Context, alias: str, merchant: str | None) -> list[RouteListed]:

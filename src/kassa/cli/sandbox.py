@@ -1,20 +1,29 @@
-"""`kassa sandbox`: the stand-ins for every neighbour, alone."""
+"""`kassa sandbox`: the stand-ins for every neighbour, alone; and the clock of a development database, which can be moved."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kassa.cli import process
-from kassa.cli.show import people
-from kassa.cli.where import development
+from kassa.cli.show import AsJson, CommandError, people, say_json
+from kassa.cli.where import database, development
+
+if TYPE_CHECKING:
+    from kassa.kit.clock import Moved
+    from kassa.settings import Settings
 
 
+app = typer.Typer(name="sandbox", invoke_without_command=True, rich_markup_mode="markdown")
+
+
+@app.callback()
 def sandbox(
+    ctx: typer.Context,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8010,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     book: Annotated[
@@ -46,6 +55,8 @@ def sandbox(
     `GET /sandbox/control` lists the services, their acts and all behaviours. With --payme-url a buyer pays at
     `/sandbox/payme/<purchase_id>`, where a click plays Payme's calls.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from kassa.kit import logs
     from kassa.sandbox import create_sandbox
 
@@ -66,8 +77,59 @@ def sandbox(
         people().print(f"The sandbox listens on http://localhost:{port}/sandbox/control (Ctrl-C stops it)", soft_wrap=True)
 
         async def work(stop: asyncio.Event) -> int:
-            await process.serve(app, listener, stop, drain_s=1, lifespan="on")
+            await process.serve(app, listener, stop, answer_s=1, lifespan="on")
             return 0
 
         code = process.run(work)
     raise typer.Exit(code)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def clock(
+    step: Annotated[str | None, typer.Argument(help="How far forward: +90s, +30m, +12h, +2d, +1h30m.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the one clock of the development database, or move it forward: what is due then is done at once.
+
+    Deadlines, retries, reservations, Payme's twelve hours and the plans of webhooks follow it; leases do not. It never goes back,
+    and on a database in which production has worked it is not moved.
+
+    ```sh
+    kassa sandbox clock              # what time is it, and how far ahead
+    kassa sandbox clock +12h         # Payme's attempts end, links expire, stock is let go
+    ```
+    """
+    settings = development()
+    if step is not None:
+        _read(step)
+    with database(settings) as settings:
+        moved = asyncio.run(_turn(settings, step))
+    if as_json:
+        say_json({"now": moved.now.isoformat(), "ahead_s": round(moved.ahead.total_seconds())})
+    else:
+        ahead = f", {moved.ahead} ahead of the database's own clock" if moved.ahead else ", the database's own clock"
+        people().print(f"It is {moved.now:%Y-%m-%d %H:%M:%S} UTC{ahead}", soft_wrap=True)
+
+
+async def _turn(settings: Settings, step: str | None) -> Moved:
+    from kassa import migrate
+    from kassa.kit import clock as kit_clock
+    from kassa.kit.database import Database
+
+    await migrate.check(settings.database_url)
+    db = await Database.connect(settings.database_url, size=2)
+    try:
+        return await (kit_clock.step(db, step) if step is not None else kit_clock.shown(db))
+    except kit_clock.ClockStays as error:
+        raise CommandError(error.message) from None
+    finally:
+        await db.close()
+
+
+def _read(step: str) -> None:
+    from kassa.kit import clock as kit_clock
+
+    try:
+        kit_clock.read_step(step)
+    except (kit_clock.ClockStep, kit_clock.ClockStays) as error:
+        raise CommandError(error.message) from None

@@ -19,7 +19,7 @@ from kassa.collect.rules import CollectRules
 from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import Blocked, CommitUnknown, DatabaseAway
-from kassa.kit.ids import new_id
+from kassa.kit.ids import unguessable
 from kassa.kit.money import Money
 from kassa.payments import Opening, requests
 from kassa.payments.model import Asked, Payment
@@ -52,7 +52,7 @@ async def request_by_key(ctx: Context, wish: KeyedWish) -> Keyed:
 
     Raises `KeyReused` for another payload, `InProgress` when the first request is still running after a second.
     """
-    payment_id = new_id()
+    payment_id = unguessable()
     opening, asked = _opening(ctx, wish, payment_id), _asked(ctx, wish)
     try:
         made_at = await requests.open_keyed(ctx.db, "collect.keyed", opening, asked, once.WAIT_S)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kassa import catalog, checkout, orders, payments
+from kassa import audit, catalog, checkout, orders, payments
 from kassa.collect.model import (
     LineNotRefundable,
     NoLines,
@@ -51,7 +51,7 @@ class LineAsked:
 
 @dataclass(frozen=True, slots=True)
 class RefundWish:
-    """Give back `amount`, or `lines`, or all that is left when neither is said."""
+    """Give back `amount`, or `lines`, or all that is left when neither is said. `by` is who wants it."""
 
     merchant_id: str
     payment_id: uuid.UUID
@@ -59,6 +59,7 @@ class RefundWish:
     amount: Money | None = None
     lines: Sequence[LineAsked] = ()
     reason: str | None = None
+    by: audit.By = audit.UNNAMED
 
 
 async def refund_payment(ctx: Context, wish: RefundWish, render: RenderRefund) -> Refunded | Replayed:
@@ -100,12 +101,21 @@ async def _begin(ctx: Context, wish: RefundWish, payment: Payment) -> Refund:
             raise RefundAtProvider  # a receipt of Payme's is cancelled whole, or not at all
         paid, refund = await payments.begin_refund(tx, payment, owed=False, reason=wish.reason, amount=amount, lines=lines)
         await once.concern(tx, wish.key, str(refund.refund_id))
+        _note(ctx, tx, wish, refund)
         if order is not None:
             await _tell_order(tx, order, paid, refund, lines)
         if payment.provider in _SENT_AT_ONCE:
             said = await ctx.port(Providers).of(payment).refund(payment, refund)
             return await checkout.note_refund(tx, paid, refund, said)
         return refund
+
+
+def _note(ctx: Context, tx: Tx, wish: RefundWish, refund: Refund) -> None:
+    """Who gave back how much. The reason stands with the refund: merchants wrote it, and it may name a buyer."""
+    audit.note(
+        tx, audit.Hand(ctx.keys, wish.by), refund.merchant_id, "payment.refund", f"payment:{refund.payment_id}",
+        refund_id=str(refund.refund_id), amount_minor=refund.amount_minor, currency=refund.currency,
+    )  # fmt: skip
 
 
 async def _order_of(tx: Tx, payment: Payment) -> orders.Order | None:

@@ -20,7 +20,7 @@ from kassa.collect.rules import CollectRules
 from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import CommitUnknown, Tx
-from kassa.kit.ids import new_id
+from kassa.kit.ids import unguessable
 from kassa.kit.money import Money
 from kassa.payments import Opening, payme, requests
 from kassa.payments.model import Asked, Payment, Verdict
@@ -65,7 +65,7 @@ async def request_payment(ctx: Context, wish: PaymentWish, render: RenderPayment
     """
     end = time.monotonic() + once.WAIT_S
     while True:
-        payment_id = new_id()
+        payment_id = unguessable()
         try:
             payment = await _open(ctx, wish, payment_id)
         except once.Claimed as claimed:

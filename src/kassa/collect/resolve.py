@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
-from kassa import cases, checkout, payments
+from kassa import audit, cases, checkout, payments
 from kassa.collect.model import HeldByProvider, PaymentMissing
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
@@ -21,10 +22,13 @@ async def resolve(ctx: Context, payment: Payment) -> Payment:
     return await checkout.ask_now(ctx, payment) if payment.status in _IN_DOUBT else payment
 
 
-async def decide(ctx: Context, payment_id: uuid.UUID, kind: str, reason: str, ref: str | None = None) -> Payment:
+async def decide(
+    ctx: Context, payment_id: uuid.UUID, kind: str, reason: str, ref: str | None = None, *, by: audit.By = audit.UNNAMED
+) -> Payment:
     """A person says what became of a payment: `paid`, `declined` or `cancelled`; the payment after it.
 
-    `ref` is the provider's own id of the charge, without which some providers cannot refund it. Whatever follows happens as if the
+    `ref` is the provider's own id of the charge, without which some providers cannot refund it. `by` stands with the reason in the
+    audit log, if the word moved the payment. Whatever follows happens as if the
     provider had said it. Raises `PaymentMissing`, and `HeldByProvider` while its buyer is paying it; a verdict that the payment's
     status does not allow changes nothing.
     """
@@ -36,6 +40,8 @@ async def decide(ctx: Context, payment_id: uuid.UUID, kind: str, reason: str, re
     verdict = Verdict(kind, ref=ref, code=None if kind == "paid" else "by_hand", message=f"By hand: {reason}")
 
     async def close(tx: Tx) -> None:
+        hand = audit.Hand(ctx.keys, by, reason)
+        audit.note(tx, hand, payment.merchant_id, "payment.decide", f"payment:{payment_id}", before=payment.status, word=kind)
         await cases.close_cases(tx, payment.merchant_id, f"payment:{payment_id}", f"by hand: {reason}", kinds=_ENDED_BY_A_WORD)
 
     if payment.ref_kind == "order":
@@ -50,10 +56,14 @@ async def decide(ctx: Context, payment_id: uuid.UUID, kind: str, reason: str, re
     return kept.settled.payment
 
 
-async def mark_refund_done(ctx: Context, refund: Refund, reason: str) -> Refund:
+async def mark_refund_done(ctx: Context, refund: Refund, reason: str, *, by: audit.By = audit.UNNAMED) -> Refund:
     """A person gave the money back by hand. Said twice, the second changes nothing."""
     async with ctx.db.transaction("collect.decide") as tx:
         payment = await requests.lock(tx, refund.merchant_id, refund.payment_id)
         after = await checkout.note_refund(tx, payment, refund, RefundVerdict("succeeded", message=f"By hand: {reason}"))
         await cases.close_cases(tx, refund.merchant_id, f"refund:{refund.refund_id}", f"by hand: {reason}")
+        if after is not refund:  # else somebody was first
+            facts: dict[str, Any] = {"amount_minor": refund.amount_minor, "currency": refund.currency}
+            hand, subject = audit.Hand(ctx.keys, by, reason), f"refund:{refund.refund_id}"
+            audit.note(tx, hand, refund.merchant_id, "refund.done", subject, payment_id=str(refund.payment_id), **facts)
     return after

@@ -16,6 +16,7 @@ from functools import partial
 
 from kassa.events import store
 from kassa.events.broker import DEADLINE_S, Broker, message_of
+from kassa.events.envelope import Recorded
 from kassa.events.outbox import OUTBOX
 from kassa.events.store import Lead
 from kassa.kit import crash
@@ -25,6 +26,8 @@ from kassa.kit.errors import KassaError
 
 IN_FLIGHT = 50
 """Events of one merchant that are published together."""
+_AHEAD = 4 * IN_FLIGHT
+"""Events that are given places, and read, together: with one commit that waits for the disk."""
 _MERCHANTS = 1000
 AT_ONCE = 16
 """Merchants whose events are published at the same time."""
@@ -96,14 +99,12 @@ def _ended(relaying: dict[str, asyncio.Task[None]], merchant_id: str, _: asyncio
 async def _relay(ctx: Context, broker: Broker, merchant_id: str, turns: _Turns) -> bool:
     """Publish batches of a merchant while each is confirmed whole and no other merchant waits; whether it pays to look again."""
     lead: Lead | None = None
+    ahead: list[Recorded] = []
     while True:
-        async with ctx.db.transaction("events.lead") as tx:
-            lead = await (store.lead_feed(tx, merchant_id, _LEASE_S) if lead is None else store.lead_on(tx, lead, _LEASE_S))
-            if lead is None:
-                return False
-            if lead.last - lead.relayed < IN_FLIGHT:
-                await store.give_next_places(tx, merchant_id, IN_FLIGHT)
-            batch = await store.next_to_relay(tx, merchant_id, lead.relayed, IN_FLIGHT)
+        lead, ahead = await (_go_on(ctx, lead, ahead) if lead and ahead else _look_ahead(ctx, merchant_id, lead))
+        if lead is None:
+            return False
+        batch, ahead = ahead[:IN_FLIGHT], ahead[IN_FLIGHT:]
         crash.reach("relay", "before_call")
         confirmed = await broker.publish([message_of(event) for event in batch])
         crash.reach("relay", "after_call")
@@ -113,6 +114,28 @@ async def _relay(ctx: Context, broker: Broker, merchant_id: str, turns: _Turns) 
     async with ctx.db.transaction("events.relayed", lasting=False) as tx:
         await store.note_relayed(tx, lead, lead.relayed)
     return 0 < len(batch) == confirmed
+
+
+async def _look_ahead(ctx: Context, merchant_id: str, lead: Lead | None) -> tuple[Lead | None, list[Recorded]]:
+    """Lead, or go on leading, and read what the next batches are made of."""
+    # Places are on the disk before anybody sees them: else a reader whose bookmark has one that a crash took away would miss
+    # what got an earlier one afterwards.
+    async with ctx.db.transaction("events.lead") as tx:
+        lead = await (store.lead_feed(tx, merchant_id, _LEASE_S) if lead is None else store.lead_on(tx, lead, _LEASE_S))
+        if lead is None:
+            return None, []
+        if lead.last - lead.relayed < _AHEAD:
+            await store.give_next_places(tx, merchant_id, _AHEAD)
+        return lead, await store.next_to_relay(tx, merchant_id, lead.relayed, _AHEAD)
+
+
+async def _go_on(ctx: Context, lead: Lead, ahead: list[Recorded]) -> tuple[Lead | None, list[Recorded]]:
+    """Note how far the broker has confirmed, and go on leading. A crash that undoes it lets a batch be published again."""
+    async with ctx.db.transaction("events.lead", lasting=False) as tx:
+        still = await store.lead_on(tx, lead, _LEASE_S)
+    if still is not None and still.relayed != lead.relayed:  # a process without a broker took all of them as relayed
+        return await _look_ahead(ctx, lead.merchant_id, still)
+    return still, ahead
 
 
 async def _pass(ctx: Context, merchant_id: str) -> bool:

@@ -20,6 +20,9 @@ class Breaker:
         self._failed = 0
         self._opened_at: float | None = None
         self._probing = False
+        self._reopened = False
+        self.was_open = True
+        """Whether it was open since somebody made up for what was missed; a process that has just begun says yes."""
 
     def allows(self) -> bool:
         """Whether a call may be made now. When the pause is over exactly one caller is let through, as the probe."""
@@ -35,6 +38,15 @@ class Breaker:
         """Whether calls are being refused, without asking for the probe."""
         return self._opened_at is not None
 
+    @property
+    def rests(self) -> bool:
+        """Whether whoever makes up for what was missed leaves the probe to others still.
+
+        After a probe that failed it waits for two pauses: if it is only questions that fail, somebody who buys is the next probe.
+        """
+        pause = self._pause * (2 if self._reopened else 1)
+        return self._opened_at is not None and (self._probing or self._clock() - self._opened_at < pause)
+
     def retry_after(self) -> int:
         """Whole seconds, at least 1, until a call may be tried."""
         if self._opened_at is None:
@@ -43,13 +55,14 @@ class Breaker:
 
     def answered(self) -> None:
         """The neighbour answered, whatever it said."""
-        self._failed, self._opened_at, self._probing = 0, None, False
+        self._failed, self._opened_at, self._probing, self._reopened = 0, None, False, False
 
     def silent(self) -> None:
         """The neighbour did not answer."""
         self._failed += 1
+        self._reopened = self._reopened or self._probing
         if self._probing or self._failed >= self._limit:
-            self._opened_at, self._probing = self._clock(), False
+            self._opened_at, self._probing, self.was_open = self._clock(), False, True
 
     def released(self) -> None:
         """The call was given up before anything could be learnt (cancelled): the probe is free again."""

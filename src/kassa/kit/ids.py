@@ -9,12 +9,23 @@ import uuid
 import uuid_utils
 
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LOW = (1 << 62) - 1
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def new_id() -> uuid.UUID:
     """A new UUIDv7."""
     return uuid.UUID(int=uuid_utils.uuid7().int)
+
+
+def unguessable() -> uuid.UUID:
+    """A new UUIDv7 whose 74 bits behind the time are all random: for what is opened by whoever knows its id.
+
+    Ids of `new_id` ascend also within a millisecond, so who has one knows most of its neighbours.
+    """
+    chance = secrets.randbelow(1 << 74)
+    time_and_version = uuid_utils.uuid7().int >> 76 << 76
+    return uuid.UUID(int=time_and_version | chance >> 62 << 64 | 0b10 << 62 | chance & _LOW)
 
 
 def parse(text: str) -> uuid.UUID | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import asyncpg
 
-from kassa.kit.database import Reader, Row, Tx
+from kassa.kit.database import Reader, Row, Tx, placeholders
 from kassa.kit.errors import Conflict, Invalid, Refused
 from kassa.kit.secrets import Keys
 from kassa.kit.writes import Write
@@ -197,6 +198,36 @@ async def release(tx: Tx, key: Key, subject: str) -> None:
          WHERE merchant_id = $1 AND caller = $2 AND operation = $3 AND key = $4 AND subject = $5 AND state = 'running'
         """,
         key.merchant_id, key.caller, key.operation, key.key, subject,
+    )  # fmt: skip
+
+
+FORGOTTEN = 410
+"""The status of an answer that was erased. The key stays, so that a repeat is no second purchase."""
+_ERASED = b'\n{"code":"forgotten","message":"This answer was erased on request."}'
+"""Begins with a line break, because some surfaces keep a line of their own before the body; JSON does not mind."""
+
+
+async def forget(tx: Tx, keys: Keys, merchant_id: str, callers: Sequence[str], subjects: Sequence[str]) -> int:
+    """Erase the stored answers to these callers, and those about these subjects, whoever asked; returns how many.
+
+    Their keys stay until their time is over.
+    """
+    rows = await tx.rows(
+        """
+        SELECT caller, operation, key FROM idempotency_keys
+         WHERE merchant_id = $1 AND (caller = ANY ($2) OR subject = ANY ($3)) AND state = 'done' AND status <> $4
+         ORDER BY caller, operation, key FOR UPDATE
+        """,
+        merchant_id, list(callers), list(subjects), FORGOTTEN,
+    )  # fmt: skip
+    sealed = [(row["caller"], row["operation"], row["key"], keys.seal(_ERASED, row["key"].encode())) for row in rows]
+    return await tx.execute(
+        """
+        UPDATE idempotency_keys k SET status = $2, answer = e.answer
+          FROM unnest($3::text[], $4::text[], $5::text[], $6::bytea[]) AS e (caller, operation, key, answer)
+         WHERE k.merchant_id = $1 AND (k.caller, k.operation, k.key) = (e.caller, e.operation, e.key)
+        """,
+        merchant_id, FORGOTTEN, *placeholders(sealed, 4),
     )  # fmt: skip
 
 

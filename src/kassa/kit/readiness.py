@@ -23,9 +23,16 @@ class Readiness:
     def __init__(self, schema_is_current: Callable[[], Awaitable[bool]]) -> None:
         self._schema_is_current = schema_is_current
         self._known_until = 0.0
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Not ready from now on: this process is to stop. A second time changes nothing."""
+        self._leaving = True
 
     async def look(self, db: Database) -> bool:
         """Look, for at most 2 s."""
+        if self._leaving:
+            return False
         try:
             async with asyncio.timeout(_WITHIN_S):
                 await db.value("SELECT 1")

@@ -45,6 +45,16 @@ class Keys:
                 continue
         return None
 
+    def sealed_by(self, sealed: bytes, about: bytes) -> str | None:
+        """Which secret opens it: `new`, `old` (the one that is being replaced), or None."""
+        for name, key in zip(("new", "old"), self._opens, strict=False):
+            try:
+                key.decrypt(sealed[:_NONCE], sealed[_NONCE:], about)
+            except InvalidTag:
+                continue
+            return name
+        return None
+
 
 def _derive(secret: bytes, use: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"kassa:" + use).derive(secret)

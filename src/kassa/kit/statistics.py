@@ -16,6 +16,17 @@ _GROWN = """
 """
 
 
+_OLDEST = """
+    SELECT extract(epoch FROM clock_timestamp() - min(xact_start))::float8 FROM pg_stat_activity
+     WHERE datname = current_database() AND backend_type = 'client backend' AND backend_xmin IS NOT NULL
+"""
+
+
+async def oldest_snapshot_s(db: Database) -> float:
+    """For how many seconds the oldest open transaction keeps PostgreSQL from clearing up; those of other accounts may be hidden."""
+    return float(await db.value(_OLDEST) or 0)
+
+
 async def look_at_grown_tables(db: Database) -> int:
     """Let the planner look at tables that have grown since it last did; returns how many. Safe at any time and in any process."""
     grown = [row["name"] for row in await db.rows(_GROWN)]

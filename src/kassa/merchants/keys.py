@@ -13,16 +13,23 @@ from kassa.merchants.model import SCOPES, ApiKey, KeyMissing, hash_of, shown_pre
 
 
 async def issue_key(
-    tx: Tx, merchant_id: str, name: str, scopes: Iterable[str], *, secret: str | None = None
+    tx: Tx, merchant_id: str, name: str, scopes: Iterable[str], *, secret: str | None = None, key_id: uuid.UUID | None = None
 ) -> tuple[ApiKey, str] | None:
     """Make a key for a merchant; returns it and its secret, `sk_` and 43 URL-safe characters.
 
-    `secret` is for demo data only. None when that very secret is in use already; called twice without one, it makes two keys.
+    `key_id` is its id where the caller must know it before; `secret` is for demo data only. None when that very secret is in use
+    already; called twice without one, it makes two keys.
     """
     chosen = secret or f"sk_{secrets.token_urlsafe(32)}"
     wanted = set(scopes)
     key = await store.insert_key(
-        tx, merchant_id, new_id(), name, shown_prefix(chosen), [scope for scope in SCOPES if scope in wanted], hash_of(chosen)
+        tx,
+        merchant_id,
+        key_id or new_id(),
+        name,
+        shown_prefix(chosen),
+        [scope for scope in SCOPES if scope in wanted],
+        hash_of(chosen),
     )
     return None if key is None else (key, chosen)
 
@@ -32,7 +39,9 @@ async def find_keys(reader: Reader, merchant_id: str) -> list[ApiKey]:
     return await store.keys_of(reader, merchant_id)
 
 
-async def revoke_key(tx: Tx, merchant_id: str, key_id: uuid.UUID) -> None:
-    """Refuse a key from the next request on. Revoked twice, the second changes nothing. Raises `KeyMissing`."""
-    if not await store.revoke(tx, merchant_id, key_id):
+async def revoke_key(tx: Tx, merchant_id: str, key_id: uuid.UUID) -> bool:
+    """Refuse a key from the next request on; False, and nothing changes, for one that is revoked already. Raises `KeyMissing`."""
+    found = await store.revoke(tx, merchant_id, key_id)
+    if found is None:
         raise KeyMissing
+    return found

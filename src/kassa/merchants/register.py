@@ -33,6 +33,6 @@ async def subscribe(tx: Tx, merchant_id: str, plan_id: str, *, tokens: int | Non
     return await store.fill(tx, merchant_id, plan, plan.tokens if tokens is None else tokens, active=active)
 
 
-async def suspend(tx: Tx, merchant_id: str, plan_id: str, *, active: bool) -> bool:
-    """Make a subscription inactive, or active again; False when the merchant has no such subscription."""
+async def suspend(tx: Tx, merchant_id: str, plan_id: str, *, active: bool) -> bool | None:
+    """Make a subscription inactive, or active again; False when it was so before, None when the merchant has no such one."""
     return await store.set_active(tx, merchant_id, plan_id, active=active)

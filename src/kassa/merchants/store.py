@@ -90,14 +90,16 @@ async def keys_of(reader: Reader, merchant_id: str) -> list[ApiKey]:
     return [_key(row) for row in rows]
 
 
-async def revoke(tx: Tx, merchant_id: str, key_id: uuid.UUID) -> bool:
-    """Revoke a key, keeping the first time; False when there is none."""
-    return bool(
-        await tx.execute(
-            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, kassa_now()) WHERE merchant_id = $1 AND key_id = $2",
-            merchant_id, key_id,
-        )
+async def revoke(tx: Tx, merchant_id: str, key_id: uuid.UUID) -> bool | None:
+    """Revoke a key; False when it was revoked before, which keeps its time, None when there is none."""
+    revoked = await tx.execute(
+        "UPDATE api_keys SET revoked_at = kassa_now() WHERE merchant_id = $1 AND key_id = $2 AND revoked_at IS NULL",
+        merchant_id, key_id,
     )  # fmt: skip
+    if revoked:
+        return True
+    known = await tx.value("SELECT true FROM api_keys WHERE merchant_id = $1 AND key_id = $2", merchant_id, key_id)
+    return False if known else None
 
 
 async def plans(reader: Reader) -> list[Plan]:
@@ -132,13 +134,18 @@ async def fill(tx: Tx, merchant_id: str, plan: Plan, tokens: int, *, active: boo
     return Subscription(**dict(row.items()))
 
 
-async def set_active(tx: Tx, merchant_id: str, plan_id: str, *, active: bool) -> bool:
-    """Switch a subscription on or off; False when there is none."""
-    return bool(
-        await tx.execute(
-            "UPDATE subscriptions SET active = $3 WHERE merchant_id = $1 AND plan_id = $2", merchant_id, plan_id, active
-        )
+async def set_active(tx: Tx, merchant_id: str, plan_id: str, *, active: bool) -> bool | None:
+    """Switch a subscription on or off; False when it was so before, None when there is none."""
+    switched = await tx.execute(
+        "UPDATE subscriptions SET active = $3 WHERE merchant_id = $1 AND plan_id = $2 AND active <> $3",
+        merchant_id,
+        plan_id,
+        active,
     )
+    if switched:
+        return True
+    known = await tx.value("SELECT true FROM subscriptions WHERE merchant_id = $1 AND plan_id = $2", merchant_id, plan_id)
+    return False if known else None
 
 
 async def subscriptions_of(reader: Reader, merchant_id: str) -> list[Subscription]:

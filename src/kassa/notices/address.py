@@ -7,10 +7,15 @@ from collections.abc import Sequence
 
 from kassa.events import FanOut
 from kassa.kit.database import Tx
+from kassa.kit.reseal import Sealed
 from kassa.kit.secrets import Keys
 from kassa.notices import store
 from kassa.notices.model import Contact
 
+RECIPIENTS = Sealed(
+    "notice_recipients", "sealed", (("merchant_id", "text"), ("order_id", "uuid")), lambda row: row["order_id"].bytes
+)
+"""Where addresses and names of buyers are sealed."""
 _WRITTEN = frozenset({store.NOTICE_WRITTEN, store.NOTICE_WRITTEN_AFTER_ASKING})
 
 
@@ -25,5 +30,9 @@ async def address(tx: Tx, keys: Keys, merchant_id: str, order_id: uuid.UUID, pay
 
 
 async def forget(tx: Tx, merchant_id: str, order_ids: Sequence[uuid.UUID]) -> int:
-    """Erase who is told of these orders; what is still to be sent then goes to nobody. Returns how many were erased."""
+    """Erase who is told of these orders, and drop what is still to be sent. Returns how many were erased.
+
+    What happens to the orders afterwards is told to nobody.
+    """
+    await store.drop_waiting(tx, merchant_id, order_ids)
     return await store.forget_recipients(tx, merchant_id, order_ids)

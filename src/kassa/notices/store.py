@@ -95,6 +95,13 @@ async def forget_recipients(tx: Tx, merchant_id: str, order_ids: Sequence[uuid.U
     )  # fmt: skip
 
 
+async def drop_waiting(tx: Tx, merchant_id: str, order_ids: Sequence[uuid.UUID]) -> None:
+    """Delete what is still to be sent about these orders; whoever is sending one at this moment notes nothing."""
+    await tx.execute(
+        "DELETE FROM notices WHERE merchant_id = $1 AND order_id = ANY ($2) AND status = 'pending'", merchant_id, list(order_ids)
+    )
+
+
 async def due(reader: Reader, limit: int) -> list[Notice]:
     """The first waiting notice of each order, where it is due and nobody is sending it, across merchants."""
     rows = await reader.rows(

@@ -129,6 +129,25 @@ async def lock(tx: Tx, merchant_id: str, order_id: uuid.UUID) -> Order:
     return _order(row)
 
 
+async def forget(tx: Tx, merchant_id: str, order_ids: Sequence[uuid.UUID]) -> int:
+    """Erase the addresses of orders and the notes in their timelines; returns how many orders had any. Versions stay."""
+    erased: int = await tx.value(
+        """
+        WITH addresses AS (
+            UPDATE orders SET shipping_address = NULL
+             WHERE merchant_id = $1 AND order_id = ANY ($2) AND shipping_address IS NOT NULL
+            RETURNING order_id
+        ), notes AS (
+            UPDATE order_timeline SET note = NULL WHERE merchant_id = $1 AND order_id = ANY ($2) AND note IS NOT NULL
+            RETURNING order_id
+        )
+        SELECT count(*) FROM (SELECT order_id FROM addresses UNION SELECT order_id FROM notes) erased
+        """,
+        merchant_id, list(order_ids),
+    )  # fmt: skip
+    return erased
+
+
 _MOVE = Write(
     "order_moved",
     """

@@ -14,7 +14,7 @@ from kassa.payments.refund import (
 )
 from kassa.payments.resolve import ask
 from kassa.payments.settle import has_moved, settle, settle_all, settle_later
-from kassa.payments.store import PaymentMissing, PaymentMoved, find, find_anywhere, note_late_look, refunds_of
+from kassa.payments.store import PaymentMissing, PaymentMoved, find, find_anywhere, forget, note_late_look, refunds_of
 from kassa.payments.take import note_sending, take
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "due_refunds",
     "find",
     "find_anywhere",
+    "forget",
     "has_moved",
     "note_late_look",
     "note_sending",

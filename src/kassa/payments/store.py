@@ -382,3 +382,54 @@ async def due_refunds(reader: Reader, limit: int) -> list[Refund]:
         limit,
     )
     return [_refund(row) for row in rows]
+
+
+async def in_doubt(reader: Reader, provider: str, limit: int) -> list[Payment]:
+    """Payments of a provider that are `unknown`, the longest first, across merchants."""
+    rows = await reader.rows(
+        f"""
+        SELECT {COLUMNS} FROM payments
+         WHERE unknown_since IS NOT NULL AND status = 'unknown' AND provider = $1 ORDER BY unknown_since LIMIT $2
+        """,
+        provider, limit,
+    )  # fmt: skip
+    return [payment_of(row) for row in rows]
+
+
+async def waiting_refunds(reader: Reader, provider: str, limit: int) -> list[Refund]:
+    """Refunds that a provider was told of and that are to be told again, due or not, across merchants."""
+    rows = await reader.rows(
+        f"""
+        SELECT {_REFUND} FROM refunds
+         WHERE next_at IS NOT NULL AND sends > 0 AND (lease_until IS NULL OR lease_until < now())
+           AND EXISTS (SELECT 1 FROM payments p WHERE p.merchant_id = refunds.merchant_id
+                          AND p.payment_id = refunds.payment_id AND p.provider = $1)
+         ORDER BY next_at LIMIT $2
+        """,
+        provider, limit,
+    )  # fmt: skip
+    return [_refund(row) for row in rows]
+
+
+async def forget(tx: Tx, merchant_id: str, payment_ids: Sequence[uuid.UUID]) -> int:
+    """Erase what is left of cards, and the free text of providers and people, of payments and their refunds.
+
+    Returns how many payments had any. Amounts, statuses, codes and providers' ids stay: the books and any dispute need them.
+    """
+    erased: int = await tx.value(
+        """
+        WITH paid AS (
+            UPDATE payments SET card_brand = NULL, card_first6 = NULL, card_last4 = NULL, card_fingerprint = NULL, message = NULL
+             WHERE merchant_id = $1 AND payment_id = ANY ($2)
+               AND num_nonnulls(card_brand, card_first6, card_last4, card_fingerprint, message) > 0
+            RETURNING payment_id
+        ), returned AS (
+            UPDATE refunds SET reason = CASE WHEN owed THEN reason END, message = NULL
+             WHERE merchant_id = $1 AND payment_id = ANY ($2) AND (message IS NOT NULL OR (NOT owed AND reason IS NOT NULL))
+            RETURNING payment_id
+        )
+        SELECT count(*) FROM (SELECT payment_id FROM paid UNION SELECT payment_id FROM returned) erased
+        """,
+        merchant_id, list(payment_ids),
+    )  # fmt: skip
+    return erased

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kassa import cases
+from kassa.audit import EVERYBODY, Hand, note
 from kassa.kit.context import Context
 from kassa.reconcile.model import TYPES, Difference, Judged
 
@@ -28,8 +29,18 @@ class Recorded:
     closed: int
 
 
-async def record(ctx: Context, merchant_ids: Collection[str], found: Sequence[Difference], judged: Sequence[Judged]) -> Recorded:
-    """List what was found and close what was judged and not found, in one transaction. Done twice, the second changes nothing."""
+async def record(
+    ctx: Context,
+    merchant_ids: Collection[str],
+    found: Sequence[Difference],
+    judged: Sequence[Judged],
+    hand: Hand | None = None,
+    statement: str = "",
+) -> Recorded:
+    """List what was found and close what was judged and not found, in one transaction. Done twice, the second changes nothing.
+
+    `hand` is whose `statement` it is that is compared.
+    """
     subjects = {each.subject for each in found} | {each.subject for each in judged}
     listed = await cases.cases_about(ctx.db, sorted(merchant_ids), sorted(subjects), _KINDS, open_only=not found)
     still_open = [case for case in listed if case.closed_at is None]
@@ -49,6 +60,9 @@ async def record(ctx: Context, merchant_ids: Collection[str], found: Sequence[Di
             )  # fmt: skip
         for case in over:
             closed += await cases.close_case(tx, case.merchant_id, case.case_id, RECONCILED) is not None
+        if hand is not None:
+            mine = merchant_ids if len(merchant_ids) == 1 else (EVERYBODY,)
+            note(tx, hand, next(iter(mine)), "reconcile.note", f"statement:{statement}", opened=len(new), closed=closed)
     return Recorded(states, closed)
 
 

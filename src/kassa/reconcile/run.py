@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from kassa import ledger, merchants
+from kassa.audit import Hand
 from kassa.kit import clock
 from kassa.kit.context import Context
 from kassa.payments import requests
@@ -44,7 +45,7 @@ class Wish:
 
     `provider` is how cases name it, `names` what it is called by payments. Without `since` and `until` the statement speaks of
     whole days (UTC), from its first row's to its last row's; a day that is not over ends with the last row. `live`: the rows are
-    the provider's own book as it is now, so its time ends now.
+    the provider's own book as it is now, so its time ends now. `hand`: who compares.
     """
 
     provider: str
@@ -53,6 +54,7 @@ class Wish:
     since: datetime | None = None
     until: datetime | None = None
     live: bool = False
+    hand: Hand | None = None
 
 
 @dataclass(slots=True)
@@ -220,7 +222,8 @@ class _Run:
         unique = list(reversed(once.values()))
         if not unique and not judged:
             return
-        kept = await record(self.ctx, merchant_ids | {self.wish.merchant_id or HOUSE}, unique, judged)
+        everybody = merchant_ids | {self.wish.merchant_id or HOUSE}
+        kept = await record(self.ctx, everybody, unique, judged, self.wish.hand, self.wish.provider)
         report = self.report
         report.types.update(each.type for each in unique)
         report.opened += kept.states.count("new")

@@ -1,7 +1,7 @@
 """The gRPC server of one process: where it listens, what it bears, and how it ends.
 
-It ends in order: the health service says NOT_SERVING, new calls are turned away, running ones get five seconds, and what still runs
-then is rolled back and answered UNAVAILABLE.
+It ends in order: the health service says NOT_SERVING, calls are still served for as long as balancers need to hear of it, then new
+ones are turned away, running ones get five seconds, and what still runs is rolled back and answered UNAVAILABLE.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from kassa.kit.context import Context
 from kassa.kit.readiness import Readiness
@@ -22,21 +23,27 @@ from kassa.rpc.ambassadors import SERVICE as AMBASSADORS
 from kassa.rpc.ambassadors import Ambassadors
 from kassa.rpc.health import NAME as HEALTH
 from kassa.rpc.health import Health
+from kassa.rpc.library import add_service, calm_down
 from kassa.rpc.options import RpcOptions
 from kassa.rpc.payments import SERVICE, Payments
 
 MAX_MESSAGE: Final = 64 * 1024
 MAX_METADATA: Final = 8 * 1024
+MAX_STREAMS: Final = 1000
+"""Calls of one connection at the same time; more wait at the caller."""
 GRACE_S: Final = 5.0
 """How long a running call may take after the wish to stop."""
-_CUTTING_S = 0.5
-"""How long a call that was cut off may take to be rolled back and answered."""
+_CUTTING_S = 2.0
+"""How long a call that was cut off may take to be rolled back and answered, on a machine that is busy."""
 
 _BEARS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.so_reuseport", 0),  # a port that is taken is to be noticed, not shared
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_metadata_size", MAX_METADATA),
     ("grpc.absolute_max_metadata_size", MAX_METADATA),  # the other one alone refuses by chance what is a little larger
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that says nothing is not waited for
+    ("grpc.max_connection_idle_ms", 600_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 9_000),  # one of every 10 s may come a little early
 )
@@ -51,6 +58,7 @@ class Server:
 
     def __init__(self, ctx: Context, options: RpcOptions) -> None:
         self._options = options
+        calm_down()
         self._server = grpc.aio.server(options=_BEARS)
         self._payments = Payments(ctx, options)
         readiness = Readiness(options.schema_is_current)
@@ -58,14 +66,14 @@ class Server:
         self._watch: asyncio.Task[None] | None = None
         handlers = grpc.method_handlers_generic_handler(SERVICE, self._payments.handlers())
         self._server.add_generic_rpc_handlers((handlers,))
-        add_HealthServicer_to_server(self._health, self._server)
+        add_service(self._server, add_HealthServicer_to_server, self._health)
         served = [SERVICE, HEALTH, reflection.SERVICE_NAME]
         if options.ambassadors is not None:
             stand_in = Ambassadors(options.ambassadors)
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(AMBASSADORS, stand_in.handlers()),))
             served.append(AMBASSADORS)
         if options.reflection:
-            reflection.enable_server_reflection(served, self._server)
+            add_service(self._server, add_ServerReflectionServicer_to_server, reflection.aio.ReflectionServicer(served))
 
     async def start(self) -> None:
         """Listen and serve. Raises `CannotListen`."""
@@ -81,9 +89,13 @@ class Server:
         await self._server.start()
         self._watch = asyncio.create_task(self._health.run(), name="health")
 
-    async def stop(self) -> None:
-        """Begin nothing new, give running calls five seconds, then end them; whoever came meanwhile is told to come again."""
+    async def stop(self, drain_s: float = 0) -> None:
+        """Say NOT_SERVING and serve on for `drain_s` seconds; then begin nothing new, give running calls five seconds and end them.
+
+        Whoever came meanwhile is told to come again.
+        """
         self._health.leave()
+        await asyncio.sleep(drain_s)
         await self._payments.leave(GRACE_S)
         stopping = asyncio.create_task(self._server.stop(_CUTTING_S), name="stop")
         await asyncio.sleep(0)

@@ -15,6 +15,7 @@ from pathlib import Path
 from kassa.sandbox import buyer, control
 from kassa.sandbox.answer import answer_call
 from kassa.sandbox.book import Book, log_call, mark_gone, now_us
+from kassa.sandbox.clock import Clock, Turn
 from kassa.sandbox.control import Door
 from kassa.sandbox.demo import DEMO_PRODUCTS, Product
 from kassa.sandbox.model import Act, Call, Played, Reply, Tx, say
@@ -50,6 +51,7 @@ def create_sandbox(
     payme_login: str = "Paycom",
     payme_account_field: str = "order_id",
     payme_amount: AmountOf | None = None,
+    clock: Turn | None = None,
 ) -> Sandbox:
     """All stand-ins over the book at `book_path` (made when absent; several processes may share it).
 
@@ -57,7 +59,8 @@ def create_sandbox(
     already keep their stock. `webhook_url` and `webhook_secret` (both or none): where buyers' decisions on payment
     links are told; without them they wait in the book. `public_url`: the beginning of payment links, by default as the
     caller spoke to us. `payme_url` and `payme_key` (both or none): the merchant's door for Payme, and what opens it;
-    `payme_amount` tells the sum of an order in tiyin, for buyers who come without a payment link.
+    `payme_amount` tells the sum of an order in tiyin, for buyers who come without a payment link. `clock` moves the merchant's
+    clock from the desk; without it there is none to be moved.
     """
     if (webhook_url is None) != (webhook_secret is None):
         raise ValueError("webhook_url and webhook_secret belong together")
@@ -65,7 +68,7 @@ def create_sandbox(
         raise ValueError("payme_url and payme_key belong together")
     book = Book(book_path, DEMO_PRODUCTS if products is None else products)
     door = Endpoint(payme_url, payme_key, payme_login, payme_account_field) if payme_url and payme_key else None
-    return Sandbox(book, webhook_url, webhook_secret, public_url, Player(book, door, payme_amount), Clerk(book, door))
+    return Sandbox(book, webhook_url, webhook_secret, public_url, Player(book, door, payme_amount), Clerk(book, door), Clock(clock))
 
 
 class Sandbox:
@@ -79,9 +82,10 @@ class Sandbox:
         public_url: str | None,
         payme: Player,
         payme_api: Clerk,
+        clock: Clock,
     ) -> None:
         self._book, self._payme, self._payme_api = book, payme, payme_api
-        self._routes: Routes = {**_ROUTES, None: (*_DOORS, *payme.errands), SERVICE: payme_api.desks}
+        self._routes: Routes = {**_ROUTES, None: (*_DOORS, *payme.errands, *clock.errands), SERVICE: payme_api.desks}
         self._public_url = public_url
         self._webhook = (webhook_url, webhook_secret) if webhook_url and webhook_secret else None
         self._teller: Teller | None = None

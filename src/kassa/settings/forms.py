@@ -7,13 +7,14 @@ import binascii
 import html
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import iso4217
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from kassa.cardwatch import CardLimits
 from kassa.events.catalogue import is_pattern
 
 SURFACES = ("orders", "checkout", "purchases", "payments", "grpc")
@@ -24,12 +25,14 @@ _LONGEST_BROKER_NAME = 240
 _SIGNING_BYTES = (24, 64)
 _LONGEST_PLAN = 20
 _LONGEST_WAIT_S = 86400
+_HIGHEST_PORT = 65535
 _BUSY_CODES = (-31051, -31008)
 _PAYME_SERVERS = tuple(
     map(str, ipaddress.summarize_address_range(*map(ipaddress.IPv4Address, ("185.234.113.1", "185.234.113.15"))))
 )
 """Where Payme calls from, by its own documentation."""
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]+|#[xX][0-9A-Fa-f]+);")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 
 
@@ -56,7 +59,8 @@ def _database(value: str) -> str:
     if not plain.startswith("postgresql://"):
         raise ValueError("must begin with postgresql://; Kassa works with PostgreSQL 15 or newer")
     try:
-        _ = urlsplit(plain).port
+        places = urlsplit(plain).netloc.rpartition("@")[2]
+        _ = [urlsplit(f"//{place}").port for place in places.split(",")]  # several: where the one that takes writes may be
     except ValueError:
         raise ValueError("is not an address such as postgresql://user:password@host:5432/database") from None
     return plain
@@ -79,6 +83,26 @@ def _rate(value: str) -> str:
     if value != "off" and not re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", value):
         raise ValueError("must be `off` or a rate such as 100/second")
     return value
+
+
+def _card_limits(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value in {"on", "off"}:
+        return CardLimits(on=value == "on")
+    parts = [part.strip() for part in value.split(",")]
+    if not all(re.fullmatch(r"(card|buyer|address|shop)=[1-9][0-9]{0,5}", part) for part in parts):
+        raise ValueError("must be on, off, or numbers such as card=5,buyer=5,address=6,shop=300")
+    numbers: dict[str, Any] = {name: int(number) for name, _, number in (part.partition("=") for part in parts)}
+    return CardLimits(**numbers)
+
+
+def _origins(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        found = _ORIGIN.fullmatch(name)
+        if found is None or int(found[1] or 0) > _HIGHEST_PORT:
+            raise ValueError("must be whole origins as browsers write them, such as https://shop.example; `*` is none")
+    return names
 
 
 def _currencies(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -232,6 +256,8 @@ Surfaces = Annotated[Items, AfterValidator(_surfaces)]
 Networks = Annotated[Items, AfterValidator(_networks)]
 Currencies = Annotated[Items, AfterValidator(_currencies)]
 Rate = Annotated[str, AfterValidator(_rate)]
+Origins = Annotated[Items, AfterValidator(_origins)]
+CardLimit = Annotated[CardLimits, NoDecode, BeforeValidator(_card_limits)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
 BrokerUrl = Annotated[str, AfterValidator(_broker)]
 BrokerName = Annotated[str, AfterValidator(_broker_name)]

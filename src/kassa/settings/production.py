@@ -36,6 +36,10 @@ def check_production(read: Settings, need: Iterable[str]) -> None:
             raise SettingsError(f"{name} is not set; production needs it (for development: `kassa dev`, or PRODUCTION=false)")
     if read.crash_at:
         raise SettingsError("KASSA_CRASH_AT is set; production refuses to run with a kill point")
+    if read.card_limits is not None and not read.card_limits.on:
+        raise SettingsError(
+            "CARD_LIMITS is off; production always limits how fast cards may be tried (with other numbers, if need be)"
+        )
     if read.smtp_password and read.smtp_tls == "off" and read.smtp_host not in _THIS_MACHINE:
         raise SettingsError("SMTP_TLS is off; production sends SMTP_PASSWORD to another machine only with starttls or implicit")
     for name, secret in (("JWT_SECRET", read.jwt_secret.encode()), ("KASSA_SECRET", read.kassa_secret)):

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kassa.cardwatch import CardLimits
 from kassa.events.catalogue import STATUS_CHANGES
 from kassa.settings.forms import (
     SURFACES,
@@ -24,13 +25,14 @@ from kassa.settings.forms import (
     BrokerName,
     BrokerUrl,
     BusyCode,
+    CardLimit,
     Currencies,
     DatabaseUrl,
     EmailSender,
     EventPatterns,
     Host,
-    Items,
     Networks,
+    Origins,
     PaymeId,
     PaymeKey,
     PaymeLogin,
@@ -89,6 +91,10 @@ class Settings(BaseSettings):
         "DATABASE_POOL_SIZE", default=16, about="database connections of one process"
     )
 
+    drain_s: Annotated[float, Field(ge=0, le=300)] | None = _named(
+        "DRAIN_S",
+        about="seconds that a process which is to stop still serves while /ready says no; 5 in production, 0 in development",
+    )
     surfaces: Surfaces = _named("SURFACES", default=SURFACES, about="which contracts this process serves")
     http_host: str = _named("APP_HOST", default=_EVERYWHERE, about="where to listen; development always uses loopback")
     http_port: Port = _named("HTTP_PORT", "PORT", "APP_PORT", default=8000)
@@ -97,8 +103,11 @@ class Settings(BaseSettings):
     lan: bool = _named("LAN", default=False, about="development: listen on all addresses, not only on loopback")
     public_url: WebAddress | None = _named("PUBLIC_URL", about="how the world reaches this server")
     trusted_proxies: Networks = _named("TRUSTED_PROXIES", default=())
-    cors_origins: Items = _named("CORS_ORIGINS", default=())
+    cors_origins: Origins = _named("CORS_ORIGINS", default=())
     rate_limit: Rate = _named("RATE_LIMIT", default="off", about="per caller, such as 100/second")
+    card_limits: CardLimit | None = _named(
+        "CARD_LIMITS", about="how fast cards may be tried: on, off, or numbers such as card=5,buyer=5; always on in production"
+    )
     api_docs: bool | None = _named("API_DOCS", about="serve /docs and /redoc; on in development, off in production")
     metrics_token: str | None = _named("METRICS_TOKEN", secret=True, about="bearer for /metrics from elsewhere than loopback")
 
@@ -220,6 +229,10 @@ class Settings(BaseSettings):
     lease_s: Annotated[float, Field(gt=0, le=3600)] = _named(
         "KASSA_LEASE_S", default=5, about="seconds after which a dead owner's work is taken over"
     )
+    verify_every_s: Annotated[float, Field(ge=0, le=86400)] | None = _named(
+        "VERIFY_EVERY_S",
+        about="seconds between looks at the invariants by the workers; 0: never. 60 in production, 0 in development",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _named("LOG_LEVEL", default="info")
     crash_at: str | None = _named("KASSA_CRASH_AT", about="tests only: the kill point at which this process ends itself")
 
@@ -294,9 +307,12 @@ def _derived(read: Settings, *, development: bool) -> dict[str, Any]:
         "http_host": "127.0.0.1" if loopback else _EVERYWHERE if read.lan else read.http_host,
         "grpc_port": read.port if alone and read.port else read.grpc_port,
         "database_url": _one_database(read),
+        "drain_s": (5.0 if read.production else 0.0) if read.drain_s is None else read.drain_s,
         "trust_merchant_header": development and not read.production
         if read.trust_merchant_header is None
         else read.trust_merchant_header,
+        "verify_every_s": (60.0 if read.production else 0.0) if read.verify_every_s is None else read.verify_every_s,
+        "card_limits": read.card_limits or CardLimits(on=read.production),
         "grpc_payment_provider": read.grpc_payment_provider or ("external" if read.production else "simulated"),
         "grpc_require_api_key": read.production if read.grpc_require_api_key is None else read.grpc_require_api_key,
         "grpc_reflection": not read.production if read.grpc_reflection is None else read.grpc_reflection,

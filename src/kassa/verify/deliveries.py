@@ -6,7 +6,7 @@ younger than ten minutes is left alone.
 
 from __future__ import annotations
 
-from kassa.verify.model import Question
+from kassa.verify.model import EVENTS, SUBJECTS, Question
 
 _YOUNG = "interval '10 minutes'"
 _MEANWHILE = "interval '15 seconds'"
@@ -18,16 +18,18 @@ _MISSING = Question(
     "An endpoint wants an event and has no delivery of it",
     f"""
     SELECT e.merchant_id, 'endpoint:' || p.endpoint_id, format('%s of %s, number %s', e.type, e.subject, e.sequence)
-      FROM (SELECT * FROM endpoints WHERE deleted_at IS NULL) p
-      JOIN events e ON e.merchant_id = p.merchant_id
+      FROM events e
+      JOIN endpoints p ON p.merchant_id = e.merchant_id AND p.deleted_at IS NULL
       LEFT JOIN deliveries d ON d.merchant_id = e.merchant_id AND d.endpoint_id = p.endpoint_id AND d.event_id = e.event_id
-      LEFT JOIN (SELECT DISTINCT merchant_id, true AS has FROM endpoints WHERE NOT hidden) own ON own.merchant_id = p.merchant_id
-     WHERE d.delivery_id IS NULL AND e.occurred_at > greatest(p.created_at, p.updated_at) + {_MEANWHILE}
+     WHERE @(e.merchant_id, e.event_id) AND d.delivery_id IS NULL
+       AND e.occurred_at > greatest(p.created_at, p.updated_at) + {_MEANWHILE}
        AND e.occurred_at > kassa_now() - {_KEPT}
        AND CASE e.type WHEN 'test.ping' THEN e.subject = 'endpoint:' || p.endpoint_id
                        ELSE p.events && ARRAY[e.type, split_part(e.type, '.', 1) || '.*', '*'] END
-       AND NOT (p.hidden AND coalesce(own.has, false))
+       AND NOT (p.hidden
+                AND EXISTS (SELECT 1 FROM endpoints own WHERE own.merchant_id = p.merchant_id AND NOT own.hidden))
     """,
+    walk=EVENTS,
 )
 
 _UNHEARD = Question(
@@ -38,8 +40,9 @@ _UNHEARD = Question(
       FROM deliveries d
       LEFT JOIN events e ON e.merchant_id = d.merchant_id AND e.event_id = d.event_id
      WHERE (e.type, e.subject, e.sequence) IS DISTINCT FROM (d.event_type, d.subject, d.sequence)
-       AND d.created_at > kassa_now() - {_KEPT}
+       AND d.created_at > kassa_now() - {_KEPT} AND @(d.merchant_id, d.event_id)
     """,
+    walk=EVENTS,
 )
 
 _CLOSED = Question(
@@ -93,16 +96,18 @@ _ORDER = Question(
       FROM (SELECT w.*, max(w.ended_at) OVER before AS ended_before, bool_or(w.ended_at IS NULL) OVER before AS open_before
               FROM (SELECT d.merchant_id, d.endpoint_id, d.delivery_id, d.subject, d.sequence, d.ended_at,
                            coalesce(a.began, CASE d.status WHEN 'processing' THEN d.began_at END) AS began
-                      FROM deliveries d
+                      FROM events e
+                      JOIN deliveries d ON d.merchant_id = e.merchant_id AND d.event_id = e.event_id
                       JOIN endpoints p ON p.merchant_id = d.merchant_id AND p.endpoint_id = d.endpoint_id
-                      LEFT JOIN (SELECT merchant_id, endpoint_id, delivery_id, min(began_at) AS began
-                                   FROM delivery_attempts GROUP BY 1, 2, 3) a
-                        ON a.merchant_id = d.merchant_id AND a.endpoint_id = d.endpoint_id AND a.delivery_id = d.delivery_id
-                     WHERE p.ordered AND NOT d.replayed AND d.created_at >= p.updated_at) w
+                      LEFT JOIN LATERAL (SELECT min(began_at) AS began FROM delivery_attempts t
+                                          WHERE t.merchant_id = d.merchant_id AND t.endpoint_id = d.endpoint_id
+                                            AND t.delivery_id = d.delivery_id) a ON true
+                     WHERE @(e.merchant_id, e.subject) AND p.ordered AND NOT d.replayed AND d.created_at >= p.updated_at) w
             WINDOW before AS (PARTITION BY w.merchant_id, w.endpoint_id, w.subject ORDER BY w.sequence
                               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) d
      WHERE d.began IS NOT NULL AND (d.open_before OR d.began < d.ended_before)
     """,
+    walk=SUBJECTS,
 )
 
 _SAID = Question(
@@ -113,14 +118,15 @@ _SAID = Question(
            format('%s after %s attempts, last answer %s; written down: %s, the best answer %s', d.status, d.attempts,
                   coalesce(d.last_status_code::text, 'none'), coalesce(a.many, 0), coalesce(a.best::text, 'none'))
       FROM deliveries d
-      LEFT JOIN (SELECT merchant_id, endpoint_id, delivery_id, count(*) AS many,
-                        min(status_code) FILTER (WHERE status_code BETWEEN 200 AND 299) AS best
-                   FROM delivery_attempts GROUP BY 1, 2, 3) a
-        ON a.merchant_id = d.merchant_id AND a.endpoint_id = d.endpoint_id AND a.delivery_id = d.delivery_id
-     WHERE (d.status = 'success' AND a.best IS NULL)
+      LEFT JOIN LATERAL (SELECT count(*) AS many, min(status_code) FILTER (WHERE status_code BETWEEN 200 AND 299) AS best
+                           FROM delivery_attempts t WHERE t.merchant_id = d.merchant_id AND t.endpoint_id = d.endpoint_id
+                            AND t.delivery_id = d.delivery_id) a ON true
+     WHERE @(d.merchant_id, d.event_id) AND (
+           (d.status = 'success' AND a.best IS NULL)
         OR (d.status <> 'processing' AND d.last_error IS DISTINCT FROM 'endpoint_deleted' AND coalesce(a.many, 0) <> d.attempts)
-        OR coalesce(a.many, 0) > d.attempts
+        OR coalesce(a.many, 0) > d.attempts)
     """,
+    walk=EVENTS,
 )
 
 QUESTIONS = (_MISSING, _UNHEARD, _CLOSED, _LAPSED, _FORGOTTEN, _ORDER, _SAID)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kassa.verify.model import Question
+from kassa.verify.model import ENTRIES, ORDERS, PAYMENTS, Question
 
 PAID = "('paid', 'refunding', 'refunded', 'reversed')"
 """The statuses of a payment whose money was captured."""
@@ -12,8 +12,10 @@ _UNBALANCED = Question(
     "A ledger entry does not sum to zero",
     """
     SELECT merchant_id, 'entry:' || entry_id, sum(amount_minor) || ' ' || currency
-      FROM ledger_lines GROUP BY merchant_id, entry_id, currency HAVING sum(amount_minor) <> 0
+      FROM ledger_lines WHERE @(merchant_id, entry_id)
+     GROUP BY merchant_id, entry_id, currency HAVING sum(amount_minor) <> 0
     """,
+    walk=ENTRIES,
 )
 
 _EMPTY = Question(
@@ -21,8 +23,10 @@ _EMPTY = Question(
     "A ledger entry has no postings",
     """
     SELECT e.merchant_id, 'entry:' || e.entry_id, e.kind || ' of payment:' || e.payment_id
-      FROM ledger_entries e LEFT JOIN ledger_postings p USING (merchant_id, entry_id) WHERE p.entry_id IS NULL
+      FROM ledger_entries e LEFT JOIN ledger_postings p USING (merchant_id, entry_id)
+     WHERE p.entry_id IS NULL AND @(e.merchant_id, e.entry_id)
     """,
+    walk=ENTRIES,
 )
 
 _CAPTURES = Question(
@@ -37,10 +41,11 @@ _CAPTURES = Question(
       LEFT JOIN ledger_postings g ON g.merchant_id = e.merchant_id AND g.entry_id = e.entry_id
            AND g.debit = 'provider:' || coalesce(p.routed_to, p.provider) AND g.credit = 'merchant:' || p.merchant_id
            AND g.currency = p.currency
-     WHERE p.status IN {PAID} AND p.amount_minor > 0
+     WHERE p.status IN {PAID} AND p.amount_minor > 0 AND @(p.merchant_id, p.payment_id)
      GROUP BY p.merchant_id, p.payment_id
     HAVING count(DISTINCT e.entry_id) <> 1 OR coalesce(sum(g.amount_minor), 0) <> p.amount_minor
     """,
+    walk=PAYMENTS,
 )
 
 _STRAY_CAPTURES = Question(
@@ -49,8 +54,9 @@ _STRAY_CAPTURES = Question(
     f"""
     SELECT e.merchant_id, 'payment:' || e.payment_id, coalesce('the payment is ' || p.status, 'there is no such payment')
       FROM ledger_entries e LEFT JOIN payments p USING (merchant_id, payment_id)
-     WHERE e.kind = 'capture' AND coalesce(p.status, '') NOT IN {PAID}
+     WHERE e.kind = 'capture' AND coalesce(p.status, '') NOT IN {PAID} AND @(e.merchant_id, e.payment_id)
     """,
+    walk=PAYMENTS,
 )
 
 _REFUND_ENTRIES = Question(
@@ -65,10 +71,11 @@ _REFUND_ENTRIES = Question(
            AND e.reference = r.refund_id::text
       LEFT JOIN ledger_postings g ON g.merchant_id = e.merchant_id AND g.entry_id = e.entry_id
            AND g.debit = 'merchant:' || r.merchant_id AND g.credit LIKE 'provider:%' AND g.currency = r.currency
-     WHERE r.status = 'succeeded'
+     WHERE r.status = 'succeeded' AND @(r.merchant_id, r.payment_id)
      GROUP BY r.merchant_id, r.refund_id
     HAVING count(DISTINCT e.entry_id) <> 1 OR coalesce(sum(g.amount_minor), 0) <> r.amount_minor
     """,
+    walk=PAYMENTS,
 )
 
 _STRAY_REFUNDS = Question(
@@ -79,8 +86,9 @@ _STRAY_REFUNDS = Question(
            coalesce('refund:' || r.refund_id || ' is ' || r.status, 'there is no refund ' || left(e.reference, 36))
       FROM ledger_entries e
       LEFT JOIN refunds r ON r.merchant_id = e.merchant_id AND r.payment_id = e.payment_id AND r.refund_id::text = e.reference
-     WHERE e.kind = 'refund' AND r.status IS DISTINCT FROM 'succeeded'
+     WHERE e.kind = 'refund' AND r.status IS DISTINCT FROM 'succeeded' AND @(e.merchant_id, e.payment_id)
     """,
+    walk=PAYMENTS,
 )
 
 _AMOUNTS = Question(
@@ -91,13 +99,15 @@ _AMOUNTS = Question(
            format('%s: amount %s, captured %s, refunded %s, refunding %s', status, amount_minor, captured_minor,
                   refunded_minor, refunding_minor)
       FROM payments
-     WHERE captured_minor > amount_minor OR refunded_minor + refunding_minor > captured_minor
+     WHERE @(merchant_id, payment_id) AND (
+           captured_minor > amount_minor OR refunded_minor + refunding_minor > captured_minor
         OR least(amount_minor, captured_minor, refunded_minor, refunding_minor) < 0
         OR captured_minor <> CASE WHEN status IN {PAID} THEN amount_minor ELSE 0 END
         OR (status = 'refunded' AND refunded_minor <> captured_minor)
         OR (status = 'refunding' AND refunded_minor + refunding_minor <> captured_minor)
-        OR (status = 'paid' AND captured_minor > 0 AND refunded_minor + refunding_minor = captured_minor)
+        OR (status = 'paid' AND captured_minor > 0 AND refunded_minor + refunding_minor = captured_minor))
     """,
+    walk=PAYMENTS,
 )
 
 _REFUNDS = Question(
@@ -108,14 +118,16 @@ _REFUNDS = Question(
            format('refunded %s, by its refunds %s; refunding %s, by its refunds %s', p.refunded_minor,
                   coalesce(r.given, 0), p.refunding_minor, coalesce(r.under_way, 0))
       FROM payments p
-      LEFT JOIN (
-           SELECT merchant_id, payment_id, sum(amount_minor) FILTER (WHERE status = 'succeeded') AS given,
+      LEFT JOIN LATERAL (
+           SELECT sum(amount_minor) FILTER (WHERE status = 'succeeded') AS given,
                   sum(amount_minor) FILTER (WHERE status IN ('pending', 'parked')) AS under_way,
                   min(currency) AS one, max(currency) AS other
-             FROM refunds GROUP BY merchant_id, payment_id) r USING (merchant_id, payment_id)
-     WHERE p.refunded_minor <> coalesce(r.given, 0) OR p.refunding_minor <> coalesce(r.under_way, 0)
-        OR r.one <> p.currency OR r.other <> p.currency
+             FROM refunds f WHERE f.merchant_id = p.merchant_id AND f.payment_id = p.payment_id) r ON true
+     WHERE @(p.merchant_id, p.payment_id)
+       AND (p.refunded_minor <> coalesce(r.given, 0) OR p.refunding_minor <> coalesce(r.under_way, 0)
+            OR r.one <> p.currency OR r.other <> p.currency)
     """,
+    walk=PAYMENTS,
 )
 
 _BALANCES = Question(
@@ -125,15 +137,17 @@ _BALANCES = Question(
     SELECT coalesce(p.merchant_id, l.merchant_id), 'payment:' || coalesce(p.payment_id, l.payment_id),
            format('payment %s %s, ledger %s %s', p.captured_minor - p.refunded_minor, p.currency, coalesce(l.balance, 0),
                   l.currency)
-      FROM payments p
+      FROM (SELECT * FROM payments WHERE @(merchant_id, payment_id)) p
       FULL JOIN (
            SELECT e.merchant_id, e.payment_id, l.currency, sum(l.amount_minor) AS balance
              FROM ledger_entries e JOIN ledger_lines l USING (merchant_id, entry_id)
-            WHERE l.account LIKE 'provider:%' GROUP BY e.merchant_id, e.payment_id, l.currency) l
+            WHERE l.account LIKE 'provider:%' AND @(e.merchant_id, e.payment_id)
+            GROUP BY e.merchant_id, e.payment_id, l.currency) l
         ON l.merchant_id = p.merchant_id AND l.payment_id = p.payment_id
      WHERE coalesce(p.captured_minor - p.refunded_minor, 0) <> coalesce(l.balance, 0)
         OR (l.balance <> 0 AND l.currency IS DISTINCT FROM p.currency)
     """,
+    walk=PAYMENTS,
 )
 
 _LINES = Question(
@@ -145,11 +159,13 @@ _LINES = Question(
                   coalesce(sum(l.total_minor), 0), o.lines_minor, o.shipping_minor, o.tax_minor, o.discount_minor,
                   o.total_minor)
       FROM orders o LEFT JOIN order_lines l USING (merchant_id, order_id)
+     WHERE @(o.merchant_id, o.order_id)
      GROUP BY o.merchant_id, o.order_id
     HAVING count(l.product_id) = 0 OR sum(l.total_minor) <> o.lines_minor
         OR bool_or(l.total_minor <> l.price_minor * l.quantity)
         OR o.lines_minor + o.shipping_minor + o.tax_minor - o.discount_minor <> o.total_minor
     """,
+    walk=ORDERS,
 )
 
 _TOTALS = Question(
@@ -162,9 +178,11 @@ _TOTALS = Question(
       FROM orders o
       JOIN payments p ON p.merchant_id = o.merchant_id AND p.payment_id = o.payment_id
       JOIN checkouts c ON c.merchant_id = o.merchant_id AND c.checkout_id = o.checkout_id
-     WHERE (p.amount_minor, p.currency) <> (o.total_minor, o.currency)
-        OR (c.total_minor, c.currency) IS DISTINCT FROM (o.total_minor, o.currency)
+     WHERE @(o.merchant_id, o.order_id)
+       AND ((p.amount_minor, p.currency) <> (o.total_minor, o.currency)
+            OR (c.total_minor, c.currency) IS DISTINCT FROM (o.total_minor, o.currency))
     """,
+    walk=ORDERS,
 )
 
 QUESTIONS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kassa import orders, payments
 from kassa.payments.model import HOLDS
-from kassa.verify.model import Question, values
+from kassa.verify.model import CHECKOUTS, ORDERS, PAYMENTS, SUBJECTS, Question, values
 
 _ORDER_WALK = Question(
     6,
@@ -13,7 +13,8 @@ _ORDER_WALK = Question(
     SELECT merchant_id, 'order:' || order_id,
            format('line %s after line %s: %s after %s', sequence, coalesce(place, 0), status, coalesce(before, 'nothing'))
       FROM (SELECT merchant_id, order_id, sequence, status, moved, lag(status) OVER line AS before, lag(sequence) OVER line AS place
-              FROM order_timeline WINDOW line AS (PARTITION BY merchant_id, order_id ORDER BY sequence)) walk
+              FROM order_timeline WHERE @(merchant_id, order_id)
+            WINDOW line AS (PARTITION BY merchant_id, order_id ORDER BY sequence)) walk
      WHERE sequence <> coalesce(place, 0) + 1
         OR moved <> (status IS DISTINCT FROM before)
         OR CASE WHEN before IS NULL THEN status <> $3
@@ -21,6 +22,7 @@ _ORDER_WALK = Question(
                 ELSE false END
     """,
     (*values((at, after) for (at, _), after in orders.MOVES.table.items()), orders.MOVES.start),
+    walk=ORDERS,
 )
 
 _ORDER_END = Question(
@@ -31,13 +33,15 @@ _ORDER_END = Question(
            format('version %s %s/%s, last line %s %s/%s, events %s', o.version, o.status, o.payment_status, t.sequence, t.status,
                   t.payment_status, coalesce(e.last, 0))
       FROM orders o
-      LEFT JOIN (SELECT DISTINCT ON (merchant_id, order_id) * FROM order_timeline
-                  ORDER BY merchant_id, order_id, sequence DESC) t USING (merchant_id, order_id)
+      LEFT JOIN LATERAL (SELECT * FROM order_timeline l WHERE l.merchant_id = o.merchant_id AND l.order_id = o.order_id
+                          ORDER BY l.sequence DESC LIMIT 1) t ON true
       LEFT JOIN event_counters e ON e.merchant_id = o.merchant_id AND e.subject = 'order:' || o.order_id
-     WHERE (o.version, o.status, o.payment_status, o.tracking_number, o.carrier)
-           IS DISTINCT FROM (t.sequence, t.status, t.payment_status, t.tracking_number, t.carrier)
-        OR e.last IS DISTINCT FROM o.version
+     WHERE @(o.merchant_id, o.order_id)
+       AND ((o.version, o.status, o.payment_status, o.tracking_number, o.carrier)
+            IS DISTINCT FROM (t.sequence, t.status, t.payment_status, t.tracking_number, t.carrier)
+            OR e.last IS DISTINCT FROM o.version)
     """,
+    walk=ORDERS,
 )
 
 _ORDER_EVENTS = Question(
@@ -48,10 +52,12 @@ _ORDER_EVENTS = Question(
            format('line %s is %s, event %s is %s', t.sequence, t.status, t.sequence, coalesce(e.type, 'missing'))
       FROM order_timeline t
       LEFT JOIN events e ON e.merchant_id = t.merchant_id AND e.subject = 'order:' || t.order_id AND e.sequence = t.sequence
-     WHERE e.type IS DISTINCT FROM CASE WHEN t.sequence = 1 THEN 'order.created'
-                                        WHEN t.moved THEN 'order.' || t.status ELSE 'order.updated' END
-        OR (e.data->>'status', e.data->>'payment_status') IS DISTINCT FROM (t.status, t.payment_status)
+     WHERE @(t.merchant_id, t.order_id)
+       AND (e.type IS DISTINCT FROM CASE WHEN t.sequence = 1 THEN 'order.created'
+                                         WHEN t.moved THEN 'order.' || t.status ELSE 'order.updated' END
+            OR (e.data->>'status', e.data->>'payment_status') IS DISTINCT FROM (t.status, t.payment_status))
     """,
+    walk=ORDERS,
 )
 
 
@@ -68,11 +74,12 @@ _PAYMENT_WALK = Question(
     SELECT merchant_id, subject, format('event %s: %s after %s', sequence, state, coalesce(before, 'nothing'))
       FROM (SELECT merchant_id, subject, sequence, data->>'state' AS state,
                    lag(data->>'state') OVER (PARTITION BY merchant_id, subject ORDER BY sequence) AS before
-              FROM events WHERE subject LIKE 'payment:%') walk
+              FROM events WHERE subject LIKE 'payment:%' AND @(merchant_id, subject)) walk
      WHERE CASE WHEN before IS NULL THEN state IS DISTINCT FROM $3
                 ELSE before <> state AND (before, state) NOT IN (SELECT * FROM unnest($1::text[], $2::text[])) END
     """,
     (*values(_told_moves()), payments.MOVES.start),
+    walk=SUBJECTS,
 )
 
 _PAYMENT_END = Question(
@@ -81,11 +88,13 @@ _PAYMENT_END = Question(
     """
     SELECT p.merchant_id, 'payment:' || p.payment_id, format('payment %s, last event %s', p.status, coalesce(e.state, 'none'))
       FROM payments p
-      LEFT JOIN (SELECT DISTINCT ON (merchant_id, subject) merchant_id, subject, data->>'state' AS state FROM events
-                  WHERE subject LIKE 'payment:%' ORDER BY merchant_id, subject, sequence DESC) e
-        ON e.merchant_id = p.merchant_id AND e.subject = 'payment:' || p.payment_id
+      LEFT JOIN LATERAL (SELECT v.data->>'state' AS state FROM events v
+                          WHERE v.merchant_id = p.merchant_id AND v.subject = 'payment:' || p.payment_id
+                          ORDER BY v.sequence DESC LIMIT 1) e ON true
      WHERE p.status IS DISTINCT FROM e.state AND NOT coalesce(p.status = 'parked' AND e.state = 'unknown', false)
+       AND @(p.merchant_id, p.payment_id)
     """,
+    walk=PAYMENTS,
 )
 
 _HOLDERS = Question(
@@ -95,12 +104,14 @@ _HOLDERS = Question(
     SELECT p.merchant_id, 'payment:' || p.payment_id,
            format('%s, %s %s', p.status, CASE WHEN p.holds_reference THEN 'holds' ELSE 'does not hold' END, p.ref_kind)
       FROM payments p
-     WHERE (p.holds_reference AND p.status <> ALL ($1::text[]))
+     WHERE @(p.merchant_id, p.payment_id)
+       AND ((p.holds_reference AND p.status <> ALL ($1::text[]))
         OR (NOT p.holds_reference AND p.status = ANY ($1::text[]) AND p.ref_kind <> 'grpc'
             AND NOT EXISTS (SELECT 1 FROM payments h WHERE h.merchant_id = p.merchant_id AND h.ref_kind = p.ref_kind
-                               AND h.ref = p.ref AND h.holds_reference))
+                               AND h.ref = p.ref AND h.holds_reference)))
     """,
     (sorted(HOLDS),),
+    walk=PAYMENTS,
 )
 
 _ORDER_OF = {
@@ -122,9 +133,10 @@ _STORIES = Question(
     """
     SELECT c.merchant_id, 'checkout:' || c.checkout_id, format('checkout %s, order %s', c.status, o.status)
       FROM checkouts c JOIN orders o ON o.merchant_id = c.merchant_id AND o.order_id = c.order_id
-     WHERE (c.status, o.status) NOT IN (SELECT * FROM unnest($1::text[], $2::text[]))
+     WHERE (c.status, o.status) NOT IN (SELECT * FROM unnest($1::text[], $2::text[])) AND @(c.merchant_id, c.checkout_id)
     """,
     values((checkout, order) for checkout, found in _ORDER_OF.items() for order in found),
+    walk=CHECKOUTS,
 )
 
 _SHOWN = Question(
@@ -138,11 +150,13 @@ _SHOWN = Question(
       JOIN payments p ON p.merchant_id = o.merchant_id AND p.payment_id = o.payment_id
       JOIN unnest($1::text[], $2::text[]) AS shown (payment, status) ON shown.payment = p.status
      -- What is on its way back, or with a person, shows the step before for a moment.
-     WHERE c.status NOT IN ('undoing', 'returning', 'parked') AND o.payment_status <> shown.status
+     WHERE @(o.merchant_id, o.order_id)
+       AND c.status NOT IN ('undoing', 'returning', 'parked') AND o.payment_status <> shown.status
        AND NOT (o.status = 'cancelled' AND p.status IN ('unknown', 'parked') AND o.payment_status = 'failed')
        AND NOT (o.status = 'cancelled' AND p.status = 'paid' AND p.amount_minor = 0)
     """,
     values((status, payments.shown_status(status)) for status in payments.MOVES.statuses()),
+    walk=ORDERS,
 )
 
 _JOURNAL = Question(
@@ -155,7 +169,7 @@ _JOURNAL = Question(
       FROM checkouts c
       JOIN orders o ON o.merchant_id = c.merchant_id AND o.order_id = c.order_id
       LEFT JOIN checkout_steps s ON s.merchant_id = c.merchant_id AND s.checkout_id = c.checkout_id
-     WHERE c.status IN ('completed', 'undone')
+     WHERE c.status IN ('completed', 'undone') AND @(c.merchant_id, c.checkout_id)
      GROUP BY c.merchant_id, c.checkout_id, o.status
     HAVING bool_or(s.step <> ALL (c.acts))
         OR (c.status = 'completed' AND (count(s.step) <> cardinality(c.acts) OR bool_or(
@@ -163,6 +177,7 @@ _JOURNAL = Question(
         OR (c.status = 'undone' AND bool_or(
                s.status IN ('running', 'done', 'undoing') OR (s.status = 'unknown' AND s.step <> 'payment')))
     """,
+    walk=CHECKOUTS,
 )
 
 _CARTS = Question(
@@ -171,10 +186,11 @@ _CARTS = Question(
     """
     SELECT c.merchant_id, 'cart:' || c.cart_id, format('version %s, checkout:%s took %s', k.version, c.checkout_id, c.cart_version)
       FROM checkouts c LEFT JOIN carts k USING (merchant_id, cart_id)
-     WHERE c.cart_id IS NOT NULL
+     WHERE c.cart_id IS NOT NULL AND @(c.merchant_id, c.checkout_id)
        -- One that keeps its lines moves on when the purchase ends.
        AND coalesce(k.version, -1) + (c.surface = 'purchases' AND c.status = 'paying')::int <= c.cart_version
     """,
+    walk=CHECKOUTS,
 )
 
 QUESTIONS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kassa.verify.model import Question
+from kassa.verify.model import PAYMENTS, Question
 
 _USED = Question(
     11,
@@ -24,10 +24,11 @@ _FREE = Question(
     SELECT merchant_id, 'payment:' || payment_id,
            format('%s (%s), token %s', status, coalesce(reason, 'no reason'), coalesce(token_plan, 'none'))
       FROM payments
-     WHERE ref_kind = 'outside' AND provider IN ('link', 'payme')
+     WHERE ref_kind = 'outside' AND provider IN ('link', 'payme') AND @(merchant_id, payment_id)
        AND CASE WHEN status = 'declined' AND reason IN ('provider_unreachable', 'provider_link_failed') THEN token_plan IS NOT NULL
                 WHEN pay_url IS NOT NULL THEN token_plan IS NULL ELSE false END
     """,
+    walk=PAYMENTS,
 )
 
 QUESTIONS = (_USED, _FREE)

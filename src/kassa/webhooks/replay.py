@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
+from kassa.audit import Hand, note
 from kassa.events import ring
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
@@ -16,9 +17,9 @@ _OPEN = frozenset({"pending", "retrying", "blocked"})
 
 
 async def replay_delivery(
-    tx: Tx, merchant_id: str, endpoint_id: uuid.UUID, delivery_id: uuid.UUID, *, hidden: bool = False
+    tx: Tx, merchant_id: str, endpoint_id: uuid.UUID, delivery_id: uuid.UUID, *, hidden: bool = False, hand: Hand | None = None
 ) -> Delivery:
-    """Send a delivery now, also one that succeeded; one that is being sent at this moment stays as it is.
+    """Send a delivery now, by somebody's `hand`, also one that succeeded; one that is being sent at this moment stays as it is.
 
     Whatever waited behind it in its subject waits no more. Raises `EndpointMissing`, `DeliveryMissing`, `EndpointDisabled`.
     """
@@ -31,6 +32,9 @@ async def replay_delivery(
     again = await store.replay_one(tx, merchant_id, endpoint_id, delivery_id)
     if before.status in _OPEN and not before.replayed:
         await store.release_next(tx, merchant_id, endpoint_id, before.subject)
+    if hand is not None and again is not None:
+        facts = {"delivery_id": str(delivery_id), "event_id": str(before.event_id), "before": before.status}
+        note(tx, hand, merchant_id, "delivery.replay", f"endpoint:{endpoint_id}", **facts)
     tx.after_commit(("webhooks", endpoint_id), lambda: ring(tx.database))
     return before if again is None else again
 
@@ -44,6 +48,7 @@ async def replay_range(
     until: datetime | None = None,
     *,
     hidden: bool = False,
+    hand: Hand | None = None,
 ) -> int:
     """Send all deliveries again that ended as `failed` or `success` and whose events are from `since` to `until`; returns how many.
 
@@ -59,6 +64,9 @@ async def replay_range(
             if newest is None:
                 return 0
             step = await store.replay_step(tx, merchant_id, endpoint_id, status, since, until, after, newest, store.STEP)
+            if hand is not None and step.replayed and not replayed:  # one line for all of its steps
+                times = {"since": since.isoformat() if since else None, "until": until.isoformat() if until else None}
+                note(tx, hand, merchant_id, "delivery.replay", f"endpoint:{endpoint_id}", all_that=status, **times)
             tx.after_commit(("webhooks", endpoint_id), lambda: ring(ctx.db))
         replayed, after = replayed + step.replayed, step.last
         if after is None:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from functools import lru_cache
 
+from kassa.kit.reseal import Sealed
 from kassa.kit.secrets import Keys
 from kassa.webhooks.model import SecretLost
 
@@ -60,3 +61,10 @@ def _opened(keys: Keys, endpoint_id: uuid.UUID, sealed: bytes) -> str:
 
 def _about(endpoint_id: uuid.UUID) -> bytes:
     return b"webhook endpoint " + endpoint_id.bytes
+
+
+_ROW = (("merchant_id", "text"), ("endpoint_id", "uuid"))
+ENDPOINT_SECRETS = tuple(
+    Sealed("endpoints", column, _ROW, lambda row: _about(row["endpoint_id"])) for column in ("secret", "old_secret")
+)
+"""Where secrets of endpoints are sealed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 
+from kassa.audit import Hand, note
 from kassa.events import ring
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
@@ -16,17 +17,23 @@ from kassa.webhooks.endpoints import locked
 from kassa.webhooks.model import Endpoint
 
 
-async def disable_endpoint(tx: Tx, merchant_id: str, endpoint_id: uuid.UUID, *, hidden: bool = False) -> Endpoint:
-    """Call an endpoint no more, by hand. One that is disabled keeps its reason. Raises `EndpointMissing`."""
+async def disable_endpoint(
+    tx: Tx, merchant_id: str, endpoint_id: uuid.UUID, *, hidden: bool = False, hand: Hand | None = None
+) -> Endpoint:
+    """Call an endpoint no more, by somebody's `hand`. One that is disabled keeps its reason. Raises `EndpointMissing`."""
     endpoint = await locked(tx, merchant_id, endpoint_id, hidden=hidden)
     if endpoint.status == "disabled":
         return endpoint
     endpoint = await store.set_status(tx, merchant_id, endpoint_id, "manual")
     await store.hold_due(tx, merchant_id, endpoint_id, store.STEP)
+    if hand is not None:
+        note(tx, hand, merchant_id, "endpoint.disable", f"endpoint:{endpoint_id}")
     return endpoint
 
 
-async def enable_endpoint(tx: Tx, merchant_id: str, endpoint_id: uuid.UUID, *, hidden: bool = False) -> Endpoint:
+async def enable_endpoint(
+    tx: Tx, merchant_id: str, endpoint_id: uuid.UUID, *, hidden: bool = False, hand: Hand | None = None
+) -> Endpoint:
     """Call an endpoint again: what is blocked is due at once, oldest first. One that is enabled stays as it is.
 
     Raises `EndpointMissing`.
@@ -34,8 +41,11 @@ async def enable_endpoint(tx: Tx, merchant_id: str, endpoint_id: uuid.UUID, *, h
     endpoint = await locked(tx, merchant_id, endpoint_id, hidden=hidden)
     if endpoint.status == "enabled":
         return endpoint
+    reason = endpoint.disabled_reason
     endpoint = await store.set_status(tx, merchant_id, endpoint_id, None)
     await store.release_held(tx, merchant_id, endpoint_id, None, store.STEP)
+    if hand is not None:
+        note(tx, hand, merchant_id, "endpoint.enable", f"endpoint:{endpoint_id}", disabled_for=reason)
     tx.after_commit(("webhooks", endpoint_id), lambda: ring(tx.database))
     return endpoint
 

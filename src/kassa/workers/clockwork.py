@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from kassa import checkout, collect, notices, webhooks
+from kassa import cardwatch, checkout, collect, notices, verify, webhooks
 from kassa.collect import payme
 from kassa.events import feed
 from kassa.kit import heard, once, statistics
@@ -34,6 +34,10 @@ async def _forget_heard(ctx: Context) -> int:
     return await heard.sweep(ctx.db)
 
 
+async def _forget_measures(ctx: Context) -> int:
+    return await cardwatch.sweep(ctx.db)
+
+
 async def _look_at_grown_tables(ctx: Context) -> int:
     await statistics.look_at_grown_tables(ctx.db)
     return 0
@@ -43,12 +47,18 @@ async def _reclaim(ctx: Context) -> int:
     return await ctx.port(Deliverer).reclaim(ctx)
 
 
+async def _watch(ctx: Context) -> int:
+    await verify.turn(ctx)
+    return 0
+
+
 async def _tidy(ctx: Context) -> int:
     return await ctx.port(Deliverer).tidy(ctx)
 
 
 CLOCKWORK = (
     Tick("checkouts", 0.5, checkout.sweep_checkouts),
+    Tick("checkouts", 1.0, checkout.ask_again),
     Tick("payments", 0.25, collect.sweep_payments),
     Tick("payments", 1.0, payme.sweep_attempts),
     Tick("payments", 1.0, receipts.sweep_charges),
@@ -62,5 +72,7 @@ CLOCKWORK = (
     Tick("relay", 3600.0, feed.shorten_feeds),
     Tick("keys", 60.0, _sweep_keys),
     Tick("keys", 3600.0, _forget_heard),
+    Tick("cards", 60.0, _forget_measures),
     Tick("statistics", 2.0, _look_at_grown_tables),
+    Tick("verify", 4.0, _watch),
 )

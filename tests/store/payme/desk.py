@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import asyncpg
 from tests import factories
 from tests.factories import Shop, Till, render_order, render_payment, world
 
@@ -279,7 +278,7 @@ class Desk:
 async def locked(desk: Desk, table: str, **where: object) -> AsyncIterator[None]:
     """Somebody else holds a row meanwhile; those who wait for it go on in the order in which they came."""
     ((column, value),) = where.items()
-    aside = await asyncpg.connect(desk.db._dsn)
+    aside = await desk.db._hosts.connect()
     try:
         async with aside.transaction():
             await aside.execute(f"SELECT FROM {table} WHERE {column} = $1 FOR UPDATE", value)

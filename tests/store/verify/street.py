@@ -24,7 +24,7 @@ from tests.factories import (
 )
 from tests.store.payme.desk import Desk, open_desk, open_goods, selling
 
-from kassa import checkout, collect, payments
+from kassa import audit, checkout, collect, payments
 from kassa.catalog.sources import OwnSource
 from kassa.checkout import Neighbours, Rules, saga, store
 from kassa.kit import clock
@@ -74,6 +74,7 @@ class Street:
         await self.outside()
         await self.merchants()
         await self.at_payme()
+        await self.by_hand()
 
     async def shop(self, ctx: Context | None = None) -> Shop:
         return await open_shop(ctx or world(self.db, providers=[self.cards, self.links]), mouse=100, lamp=50, gift=None)
@@ -233,6 +234,15 @@ class Street:
         paid = await till.payment(order.payment_id)
         await till.given_back(paid, lines=[collect.LineAsked("mouse", 2, restock=True), collect.LineAsked("lamp", 1)])
         self.note("lines given back", order, till.merchant_id)
+
+    async def by_hand(self) -> None:
+        """Three acts of staff at one merchant, two at another."""
+        shop = await self.shop()
+        for name, acts in (("three acts", 3), ("two acts", 2)):
+            self.stories[name] = Story(merchant := new_id().hex)
+            for number in range(acts):
+                async with self.db.transaction("an act") as tx:
+                    audit.note(tx, audit.Hand(shop.ctx.keys), merchant, "case.close", f"case:{number}")
 
     async def at_payme(self) -> None:
         """Ambassadors and goods that are paid at Payme, in all the ways that this ends or goes on."""

@@ -152,11 +152,13 @@ def test_the_list_names_the_invariants_of_the_product_that_tables_can_tell() -> 
 
 async def test_of_many_breaches_fifty_are_listed_and_the_others_counted(street: Street) -> None:
     many = Question(4, "Something is wrong", "SELECT 'm', 'thing:' || n, 'so' FROM generate_series(1, 1234) AS n")
-    found = await ask(street.db, many)
-    assert len(found) == SHOWN + 1
-    assert found[-1] == verify.Breach(4, "*", "1184 more", "Something is wrong")
+    found = verify.Found()
+    found.note(many, *await ask(street.db, many))
+    assert len(found.breaches()) == SHOWN + 1
+    assert found.breaches()[-1] == verify.Breach(4, "*", "1184 more", "Something is wrong")
     few = Question(4, "Something is wrong", f"SELECT 'm', 'thing:' || n, 'so' FROM generate_series(1, {SHOWN}) AS n")
-    assert len(await ask(street.db, few)) == SHOWN
+    shown, number = await ask(street.db, few)
+    assert (len(shown), number) == (SHOWN, SHOWN)
 
 
 # ── 9: the provider's book ───────────────────────────────────────────────────────────────────────────────────────────

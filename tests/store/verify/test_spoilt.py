@@ -9,11 +9,16 @@ import pytest
 from tests.store.verify.street import Street
 
 from kassa import verify
+from kassa.verify import deliveries
+from kassa.verify.run import QUESTIONS
 
+AT_ONCE = 200
+"""Small windows, so that whatever is found must be found in pieces."""
 PENDING_FOR_LONG = "interval '26 hours'"
 ENTRY = "(SELECT entry_id FROM ledger_entries WHERE payment_id = '{0}' AND kind = '{1}')"
 CAPTURE, REFUND = ENTRY.format("{bought.payment}", "capture"), ENTRY.format("{cancelled.payment}", "refund")
 A_CARD = "4111111111111111"
+LINK, HEAD = "A line of the audit log does not follow", "The head of an audit log is not its last line"
 
 SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
     # ── 1: the ledger ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,18 +138,26 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
         {
             (2, "An order's lines do not sum to its total"),
             (3, "A checkout has not its one order"),
-            (3, "An order and its payment do not name each other"),
+            (3, "An order names a payment that is not for it"),
             (6, "An order is not where its timeline and its events end"),
-            (7, "Something exists whose first event does not"),
+            (7, "Something exists whose first event does not (order)"),
         },
     ),
     "an order of another payment": (
         "UPDATE orders SET payment_id = gen_random_uuid() WHERE order_id = '{paid.order}'",
-        {(3, "A checkout has not its one order"), (3, "An order and its payment do not name each other")},
+        {
+            (3, "A checkout has not its one order"),
+            (3, "An order and its payment do not name each other"),
+            (3, "An order names a payment that is not for it"),
+        },
     ),
     "a payment for another order": (
         "UPDATE payments SET ref = '{bought.order}' WHERE payment_id = '{charged.payment}'",
-        {(3, "An order and its payment do not name each other")},
+        {
+            (3, "An order and its payment do not name each other"),
+            (3, "An order names a payment that is not for it"),
+            (3, "Money was taken that belongs to nothing"),  # that order is another merchant's
+        },
     ),
     "a completed checkout without money": (
         "UPDATE checkouts SET status = 'completed' WHERE checkout_id = '{refused.checkout}'",
@@ -207,7 +220,7 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
         "DELETE FROM reservations WHERE checkout_id = '{bought.checkout}' AND product_id = 'mouse'",
         {
             (3, "A completed checkout did not take its own tracked stock once"),
-            (4, "A reservation and the stock journal disagree"),
+            (4, "The stock journal has a sale or a return that no reservation of its product explains"),
         },
     ),
     "a completed checkout that never touched its stock": (
@@ -344,12 +357,26 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
         {
             (3, "Stock was sold without a completed checkout"),
             (4, "Stock on hand is not what its journal sums to"),
-            (4, "A reservation and the stock journal disagree"),
+            (4, "The stock journal has a sale or a return that no reservation of its product explains"),
         },
     ),
     "more came back than was sold": (
         "INSERT INTO stock_journal VALUES ('{bought.merchant}', 'shop', 'mouse', 'returned', 'nobody', 1, now())",
-        {(4, "Stock on hand is not what its journal sums to"), (4, "What came back is not what its reservation counts")},
+        {
+            (4, "Stock on hand is not what its journal sums to"),
+            (4, "The stock journal has a sale or a return that no reservation of its product explains"),
+        },
+    ),
+    "a return under a name that no refund has": (
+        """
+        WITH j AS (UPDATE stock_journal SET reference = left(reference, 36) || ':nobody'
+                    WHERE left(reference, 36) = '{lines_given_back.checkout}' AND kind = 'returned' RETURNING 1)
+        SELECT * FROM j
+        """,
+        {
+            (3, "Sold stock did not come back exactly where its order was cancelled, or a refund put it back"),
+            (4, "What came back is not what its reservation counts"),
+        },
     ),
     "a reservation that counts what never came back": (
         "UPDATE reservations SET returned = 1 WHERE checkout_id = '{paid.checkout}' AND product_id = 'mouse'",
@@ -361,11 +388,11 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
     ),
     "more came back of a sale than was sold, and all agree on it": (
         """
-        WITH j AS (INSERT INTO stock_journal SELECT merchant_id, channel, product_id, 'returned', reference || ':again', 2, at
-                     FROM stock_journal WHERE reference = '{lines_given_back.checkout}' AND product_id = 'mouse' RETURNING *),
+        WITH j AS (UPDATE stock_journal SET quantity = 4
+                    WHERE left(reference, 36) = '{lines_given_back.checkout}' AND kind = 'returned' RETURNING *),
              r AS (UPDATE reservations SET returned = 4 WHERE checkout_id = '{lines_given_back.checkout}' AND product_id = 'mouse'),
              l AS (UPDATE refund_lines SET quantity = 4 WHERE line_id = 'mouse' AND restock)
-        UPDATE stock_levels s SET on_hand = on_hand + j.quantity FROM j
+        UPDATE stock_levels s SET on_hand = on_hand + 2 FROM j
          WHERE s.merchant_id = j.merchant_id AND s.product_id = j.product_id
         """,
         {(4, "What came back is not what its reservation counts, or more than was sold")},
@@ -415,6 +442,22 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
     "stock held for a payment that is not known": (
         "UPDATE reservations SET held_until = kassa_now() - interval '31 minutes' WHERE checkout_id = '{silent.checkout}'",
         {(5, "Stock is held 30 minutes past its time")},
+    ),
+    "a charge at Payme that nobody has ended": (
+        "INSERT INTO payme_charges (merchant_id, payment_id, state, next_at, created_at, updated_at)"
+        " SELECT merchant_id, payment_id, 'begun', now(), kassa_now() - interval '25 hours', now()"
+        " FROM payments WHERE payment_id = '{payme_waits.payment}'",
+        {(5, "A charge of a card at Payme has not come to its end")},
+    ),
+    "a charge at Payme that is called paid and was not": (
+        "INSERT INTO payme_charges (merchant_id, payment_id, receipt_id, state, created_at, updated_at)"
+        " SELECT merchant_id, payment_id, 'r', 'paid', now(), now() FROM payments WHERE payment_id = '{payme_waits.payment}'",
+        {(3, "A charge of a card at Payme is called paid, and its payment has no money")},
+    ),
+    "a charge at Payme of a payment that is not Payme's": (
+        "INSERT INTO payme_charges (merchant_id, payment_id, receipt_id, state, created_at, updated_at)"
+        " SELECT merchant_id, payment_id, 'r', 'paid', now(), now() FROM payments WHERE payment_id = '{bought.payment}'",
+        {(3, "A charge of a card at Payme belongs to no payment at Payme")},
     ),
     "an attempt at Payme that nobody has ended": (
         "UPDATE payme_transactions SET deadline_ms = (extract(epoch FROM kassa_now()) * 1000)::bigint - 31 * 60000"
@@ -492,6 +535,46 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
         "UPDATE carts SET version = 0 WHERE cart_id = (SELECT cart_id FROM checkouts WHERE checkout_id = '{paid.checkout}')",
         {(6, "A cart has not moved on")},
     ),
+    # ── 6: acts by hand ──────────────────────────────────────────────────────────────────────────────────────────────
+    "a line of the audit log that is gone": (
+        "DELETE FROM audit_log WHERE merchant_id = '{three_acts.merchant}' AND place = 2",
+        {(6, LINK)},
+    ),
+    "the first line of the audit log that is gone": (
+        "DELETE FROM audit_log WHERE merchant_id = '{three_acts.merchant}' AND place = 1",
+        {(6, LINK)},
+    ),
+    "a line of the audit log in place of another": (
+        "UPDATE audit_log SET hash = sha256('another'), act = 'payment.refund' WHERE merchant_id = '{three_acts.merchant}' AND place = 2",
+        {(6, LINK)},
+    ),
+    "a first line of the audit log that follows something": (
+        "UPDATE audit_log SET previous = sha256('another') WHERE merchant_id = '{three_acts.merchant}' AND place = 1",
+        {(6, LINK)},
+    ),
+    "a line of the audit log before the first": (
+        "INSERT INTO audit_log SELECT merchant_id, 0, who_kind, who_name, act, subject, why, what, request_id, at, previous, hash"
+        " FROM audit_log WHERE merchant_id = '{three_acts.merchant}' AND place = 1",
+        {(6, LINK)},
+    ),
+    "the last line of the audit log that is gone": (
+        "DELETE FROM audit_log WHERE merchant_id = '{three_acts.merchant}' AND place = 3",
+        {(6, HEAD)},
+    ),
+    "an audit log that is gone": ("DELETE FROM audit_log WHERE merchant_id = '{two_acts.merchant}'", {(6, HEAD)}),
+    "a line behind the head of the audit log": (
+        "INSERT INTO audit_log SELECT merchant_id, 4, who_kind, who_name, act, subject, why, what, request_id, at, hash, sha256('x')"
+        " FROM audit_log WHERE merchant_id = '{three_acts.merchant}' AND place = 3",
+        {(6, HEAD)},
+    ),
+    "a head of the audit log that says another hash": (
+        "UPDATE audit_heads SET hash = sha256('another') WHERE merchant_id = '{three_acts.merchant}'",
+        {(6, HEAD)},
+    ),
+    "a head of the audit log that is gone": (
+        "DELETE FROM audit_heads WHERE merchant_id = '{three_acts.merchant}'",
+        {(6, HEAD)},
+    ),
     # ── 7: events ────────────────────────────────────────────────────────────────────────────────────────────────────
     "a counter that ran ahead": (
         "UPDATE event_counters SET last = last + 1 WHERE subject = 'checkout:{bought.checkout}'",
@@ -507,7 +590,11 @@ SPOILT: dict[str, tuple[str, set[tuple[int, str]]]] = {
     ),
     "a first event that is another": (
         "UPDATE events SET type = 'payment.waiting' WHERE subject = 'payment:{declined.payment}' AND sequence = 1",
-        {(7, "Something exists whose first event does not")},
+        {(7, "Something exists whose first event does not (payment)")},
+    ),
+    "a first event of a checkout that is another": (
+        "UPDATE events SET type = 'checkout.waiting' WHERE subject = 'checkout:{declined.checkout}' AND sequence = 1",
+        {(7, "Something exists whose first event does not (checkout)")},
     ),
     "an end that was told as another": (
         "UPDATE events SET type = 'checkout.undone' WHERE subject = 'checkout:{bought.checkout}' AND type = 'checkout.completed'",
@@ -630,7 +717,7 @@ async def found_after(street: Street, sql: str) -> list[verify.Breach]:
             touched = await tx.execute(sql.format_map(names))
             assert touched or sql.startswith("CREATE"), "nothing was spoilt"
             for number, _ in verify.INVARIANTS:
-                found += await verify.check(tx, number)
+                found += await verify.check(tx, number, AT_ONCE)
             raise Undo
     return found
 
@@ -645,6 +732,11 @@ IN_TIME = {
     "an attempt at Payme that ended a moment ago": (
         "UPDATE payme_transactions SET deadline_ms = (extract(epoch FROM kassa_now()) * 1000)::bigint - 29 * 60000"
         " WHERE payment_id = '{payme_held.payment}'"
+    ),
+    "a charge at Payme that is still asked about": (
+        "INSERT INTO payme_charges (merchant_id, payment_id, receipt_id, state, next_at, created_at, updated_at)"
+        " SELECT merchant_id, payment_id, 'r', 'paying', now(), kassa_now() - interval '24 hours', now()"
+        " FROM payments WHERE payment_id = '{payme_waits.payment}'"
     ),
     "a link that ended a moment ago": (
         "UPDATE payments SET expires_at = kassa_now() - interval '29 minutes' WHERE payment_id = '{asked.payment}'"
@@ -669,14 +761,17 @@ async def test_exactly_what_was_spoilt_is_found(unguarded: Street, spoilt: str) 
 
 
 def test_every_question_is_spoilt_once() -> None:
-    from kassa.verify import deliveries
-    from kassa.verify.run import _QUESTIONS
-
+    """By a sentence that is that question's alone, so that one spoilt thing cannot stand for two questions."""
     expected = {one for _, said in SPOILT.values() for one in said}
-    missed = [
+    own = {
         question.says
-        for question in _QUESTIONS
-        if question not in deliveries.QUESTIONS  # those are spoilt where there are merchants to be told
-        and not any(question.invariant == number and question.says.startswith(start) for number, start in expected)
-    ]
-    assert missed == []
+        for number, start in expected
+        if len(fits := [each for each in QUESTIONS if each.invariant == number and each.says.startswith(start)]) == 1
+        for question in fits
+    }
+    # Those of deliveries are spoilt where there are merchants to be told.
+    assert [each.says for each in QUESTIONS if each.says not in own and each not in deliveries.QUESTIONS] == []
+
+
+def test_no_two_questions_say_the_same() -> None:
+    assert len({(question.invariant, question.says) for question in QUESTIONS}) == len(QUESTIONS)

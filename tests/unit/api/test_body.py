@@ -140,6 +140,15 @@ async def test_what_is_no_whole_json_object_is_malformed(raw: bytes) -> None:
         await read(raw)
 
 
+@pytest.mark.parametrize("width", [1, 100])
+async def test_a_body_of_more_members_than_anybody_needs_is_refused_before_they_are_judged(width: int) -> None:
+    objects = [{f"m{number}": ":" for number in range(width)} for _ in range(999 // width)]
+    assert len((await read(json.dumps({"all": objects}).encode()))["all"]) == len(objects)
+    with pytest.raises(InvalidInput) as caught:
+        await read(json.dumps({"all": [*objects, *objects[:1], {"one": "more"}, *objects[:1]]}).encode())
+    assert [(each.path, each.problem) for each in caught.value.problems] == [(("body",), "must have at most 1000 members in all")]
+
+
 async def test_two_halves_are_a_character() -> None:
     assert await read(b'{"a": "\\ud83c\\udf81"}') == {"a": "🎁"}
 

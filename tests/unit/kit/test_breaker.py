@@ -118,6 +118,38 @@ def test_it_says_in_whole_seconds_when_to_come_back() -> None:
     assert breaker.retry_after() == 1
 
 
+def test_it_remembers_that_it_was_open_until_somebody_makes_up_for_it() -> None:
+    breaker, clock = make()
+    assert breaker.was_open, "a process that has just begun does not know what it missed"
+    breaker.was_open = False
+    silenced(breaker, 4)
+    assert not breaker.was_open
+    silenced(breaker, 1)
+    clock.now += 10
+    assert breaker.allows()
+    breaker.answered()
+    assert breaker.was_open
+
+
+def test_it_rests_until_its_pause_is_over_and_while_a_probe_is_under_way() -> None:
+    breaker, clock = make()
+    assert not breaker.rests
+    silenced(breaker, 5)
+    assert breaker.rests
+    clock.now += 10
+    assert not breaker.rests
+    assert breaker.allows()
+    assert breaker.rests
+    breaker.silent()
+    clock.now += 10
+    assert breaker.rests, "the next probe is somebody else's"
+    clock.now += 10
+    assert not breaker.rests
+    assert breaker.allows()
+    breaker.answered()
+    assert not breaker.rests
+
+
 @given(st.lists(st.sampled_from(["silent", "answered", "released", "wait"]), max_size=60))
 def test_whatever_happens_it_lets_somebody_try_at_most_ten_seconds_after_the_last_probe_ended(story: list[str]) -> None:
     breaker, clock = make()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from tests import rig
+from tests import factories, rig
 from tests.factories import ScriptedLinks, Till, open_till, world
 from tests.unit.shell.processes import refused, run
 
@@ -27,6 +28,8 @@ from kassa.webhooks import DELIVERY_MADE, Endpoint, Wish
 
 T = TypeVar("T")
 NOWHERE = "019b76da-a801-7d90-a2b6-4c7f1e3d5b62"
+SECRET = base64.b64encode(factories.SECRET).decode()
+"""That of the merchants to whom something happened before."""
 
 
 class Counter:
@@ -52,12 +55,12 @@ class Counter:
 
     def type(self, *words: str) -> Any:
         """What a command says with --json."""
-        done = run(self.home, "events", *words, "--json", DATABASE_URL=self.dsn)
+        done = run(self.home, "events", *words, "--json", DATABASE_URL=self.dsn, KASSA_SECRET=SECRET)
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
     def no(self, *words: str) -> str:
-        return refused(run(self.home, "events", *words, DATABASE_URL=self.dsn))
+        return refused(run(self.home, "events", *words, DATABASE_URL=self.dsn, KASSA_SECRET=SECRET))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ import pytest
 from tests import rig
 from tests.unit.shell.processes import refused, run
 
+SECRET = "c2l4dHktZm91ciBiaXRzIHRpbWVzIGZvdXIgYXJlIHQ="
+
 
 class Typed(Protocol):
     def __call__(self, *words: str) -> Any: ...
@@ -27,7 +29,7 @@ def typed(short_home: Path, dsn: str) -> Iterator[Typed]:
     """Type a command with --json and read what it says."""
 
     def type_(*words: str) -> Any:
-        done = run(short_home, "merchants", *words, "--json", DATABASE_URL=dsn, PRODUCTION="true")
+        done = run(short_home, "merchants", *words, "--json", DATABASE_URL=dsn, PRODUCTION="true", KASSA_SECRET=SECRET)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -36,7 +38,7 @@ def typed(short_home: Path, dsn: str) -> Iterator[Typed]:
 
 
 def no(home: Path, dsn: str, *words: str) -> str:
-    return refused(run(home, "merchants", *words, DATABASE_URL=dsn, PRODUCTION="true"))
+    return refused(run(home, "merchants", *words, DATABASE_URL=dsn, PRODUCTION="true", KASSA_SECRET=SECRET))
 
 
 def test_a_merchant_is_taken_in_with_plan_and_key_in_one_go(typed: Typed, dsn: str) -> None:
@@ -122,7 +124,7 @@ def test_what_cannot_be_done_is_one_kind_line(short_home: Path, dsn: str, words:
 
 def test_people_read_tables_and_the_secret_stands_alone_on_its_line(short_home: Path, dsn: str) -> None:
     words = ("add", "46", "--name", "[/] Shop", "--email", "d@example.com", "--currency", "USD", "--key")
-    done = run(short_home, "merchants", *words, DATABASE_URL=dsn, PRODUCTION="true")
+    done = run(short_home, "merchants", *words, DATABASE_URL=dsn, PRODUCTION="true", KASSA_SECRET=SECRET)
     assert done.returncode == 0, done.stderr
     assert "before" in done.stdout
     assert "[/] Shop" in done.stdout

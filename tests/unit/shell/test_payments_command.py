@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,8 @@ from kassa.payments.model import RefundVerdict
 
 T = TypeVar("T")
 NOWHERE = "019b76da-a801-7d90-a2b6-4c7f1e3d5b62"
+SECRET = base64.b64encode(factories.SECRET).decode()
+"""That of the shops in which something happened before."""
 
 
 class Counter:
@@ -42,12 +45,12 @@ class Counter:
 
     def type(self, *words: str, code: int = 0, **settings: str) -> Any:
         """What a command says with --json."""
-        done = run(self.home, "payments", *words, "--json", DATABASE_URL=self.dsn, **settings)
+        done = run(self.home, "payments", *words, "--json", **{"DATABASE_URL": self.dsn, "KASSA_SECRET": SECRET, **settings})
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
     def no(self, *words: str, **settings: str) -> str:
-        return refused(run(self.home, "payments", *words, DATABASE_URL=self.dsn, **settings))
+        return refused(run(self.home, "payments", *words, **{"DATABASE_URL": self.dsn, "KASSA_SECRET": SECRET, **settings}))
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +199,7 @@ def test_a_refund_is_given_once_under_its_key(counter: Counter) -> None:
     again = counter.type("refund", wanted, "--amount", "30.00", "--reason", "damaged", "--key", first["key"])
     assert (again["replayed"], again["refund"], again["after"]["refunded"]) == (True, first["refund"], "30.00 INR")
     assert "used with another request" in counter.no("refund", wanted, "--amount", "31", "--key", first["key"])
-    rest = run(counter.home, "payments", "refund", wanted, DATABASE_URL=counter.dsn)
+    rest = run(counter.home, "payments", "refund", wanted, DATABASE_URL=counter.dsn, KASSA_SECRET=SECRET)
     assert rest.returncode == 0
     assert "the key of this refund is cli-" in rest.stderr
     assert "refunded" in rest.stdout
@@ -205,7 +208,7 @@ def test_a_refund_is_given_once_under_its_key(counter: Counter) -> None:
 
 
 def test_a_refund_needs_the_secret_in_production(counter: Counter) -> None:
-    assert counter.no("refund", NOWHERE, PRODUCTION="true").startswith("KASSA_SECRET is not set")
+    assert counter.no("refund", NOWHERE, PRODUCTION="true", KASSA_SECRET="").startswith("KASSA_SECRET is not set")
 
 
 def test_what_was_given_back_by_hand_is_noted_once(counter: Counter) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests import rig
 
+from kassa.cardwatch import CardLimits
 from kassa.settings import Settings, SettingsError
 
 GOOD = {
@@ -112,6 +113,16 @@ def test_production_refuses_a_kill_point() -> None:
     assert complaint(False, **GOOD, KASSA_CRASH_AT="settle:after_commit").startswith("KASSA_CRASH_AT is set")
 
 
+def test_production_always_limits_how_fast_cards_may_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert complaint(False, **GOOD, CARD_LIMITS="off").startswith("CARD_LIMITS is off")
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    assert Settings.load(False, CARD_LIMITS=None).card_limits == CardLimits()
+    assert Settings.load(False, CARD_LIMITS="buyer=9, shop=1000").card_limits == CardLimits(buyer=9, shop=1000)
+    development = [Settings.load(True, CARD_LIMITS=given).card_limits for given in (None, "off", "on", "card=1")]
+    assert development == [CardLimits(on=False), CardLimits(on=False), CardLimits(), CardLimits(card=1)]
+
+
 def test_random_secrets_are_good_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(300):
         monkeypatch.setenv("JWT_SECRET", secrets.token_urlsafe(36))
@@ -130,6 +141,13 @@ def test_random_secrets_are_good_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
         ("DATABASE_URL", "postgresql://me:topsecret@db:port/shop", "DATABASE_URL is not an address"),
         ("SURFACES", "orders,shop", "SURFACES must name some of orders"),
         ("RATE_LIMIT", "fast", "RATE_LIMIT must be"),
+        ("CARD_LIMITS", "topsecret", "CARD_LIMITS must be on, off"),
+        ("CARD_LIMITS", "card=0", "CARD_LIMITS must be on, off"),
+        ("CORS_ORIGINS", "https://shop.example,*", "CORS_ORIGINS must be whole origins"),
+        ("CORS_ORIGINS", "https://shop.example/", "CORS_ORIGINS must be whole origins"),
+        ("CORS_ORIGINS", "https://shop.example:99999", "CORS_ORIGINS must be whole origins"),
+        ("CORS_ORIGINS", "https://Shop.example", "CORS_ORIGINS must be whole origins"),
+        ("CORS_ORIGINS", "null", "CORS_ORIGINS must be whole origins"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,me", "TRUSTED_PROXIES must be"),
         ("PAYMENT_SERVICE_URL", "localhost:8081", "PAYMENT_SERVICE_URL must begin with http://"),
         ("KASSA_SECRET", "c2hvcnQ=", "KASSA_SECRET must be at least 32 random bytes"),

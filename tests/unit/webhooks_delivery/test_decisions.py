@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kassa.events import Recorded
 from kassa.kit.egress import Outcome
 from kassa.webhooks.delivery.attempt import body_of
-from kassa.webhooks.delivery.model import Claimed, Ended, Health, Verdict, after, spread, verdict
+from kassa.webhooks.delivery.model import Claimed, Ended, Health, Verdict, after, changed, spread, verdict
 from kassa.webhooks.delivery.note import judge
 from kassa.webhooks.delivery.store import Locked
 
@@ -115,6 +115,25 @@ def test_a_2xx_makes_an_endpoint_well() -> None:
     ill = Health(30, throttled=True, paused_until=NOON, pause_s=60, attempts_since_success=30, good_at=NOON - timedelta(days=4))
     assert after(ill, ended(200), NOON) == WELL
     assert after(replace(ill, reason="manual"), ended(200), NOON).reason == "manual", "that is for its merchant to say"
+
+
+@pytest.mark.parametrize(
+    ("now", "written"),
+    [
+        (WELL, False),
+        (replace(WELL, good_at=NOON + timedelta(seconds=0.99)), False),
+        (replace(WELL, good_at=NOON + timedelta(seconds=1)), True),
+        (replace(WELL, failures=1), True),
+        (replace(WELL, throttled=True), True),
+        (replace(WELL, paused_until=NOON), True),
+        (replace(WELL, pause_s=2), True),
+        (replace(WELL, attempts_since_success=1), True),
+        (replace(WELL, reason="gone"), True),
+    ],
+)
+def test_an_endpoint_that_goes_on_being_well_is_written_once_a_second(now: Health, *, written: bool) -> None:
+    assert changed(WELL, now) is written
+    assert changed(now, WELL) is (written and now.good_at == WELL.good_at), "the time of a success never goes back"
 
 
 @pytest.mark.parametrize(

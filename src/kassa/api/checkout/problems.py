@@ -7,6 +7,7 @@ from typing import Any
 from kassa.api.answers import Answer, json_answer
 from kassa.api.errors import InternalError, InvalidInput, RateLimited, TooLarge, Unauthorized, WrongVerb
 from kassa.api.problems import headers_of, status_of
+from kassa.cardwatch import TooManyTries
 from kassa.kit.errors import Busy, Conflict, Invalid, KassaError, NotAllowed, NotFound, Refused
 from kassa.kit.jsontext import BadJson
 from kassa.kit.once import InProgress, InvalidKey, KeyReused
@@ -20,6 +21,7 @@ STATUS: dict[type[KassaError], int] = {
     InProgress: 409,
     KeyReused: 422,
     RateLimited: 429,
+    TooManyTries: 429,
     # The seven kinds, for what is not named above.
     Invalid: 422,
     NotAllowed: 401,

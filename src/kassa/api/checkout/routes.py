@@ -13,6 +13,7 @@ from kassa.api.answers import Answer, json_answer
 from kassa.api.auth import Caller
 from kassa.api.body import fit, read_json
 from kassa.api.call import Call
+from kassa.api.cards import refusals_counted
 from kassa.api.checkout import shapes, shown
 from kassa.api.checkout.models import ProcessCheckout, lines_of, without_secrets
 from kassa.api.describe import IDEMPOTENCY_KEY, operation, parameter
@@ -61,8 +62,10 @@ async def process_checkout(call: Call) -> Answer:
         items=[ItemAsked(product, quantity, price) for product, (quantity, price) in lines_of(asked.items).items()],
         card=card,
         key=key_of(call, sent, said, MONTH),
+        address=call.address,
     )
-    bought = await checkout.buy_items(call.ctx, wish)
+    with refusals_counted():
+        bought = await checkout.buy_items(call.ctx, wish)
     if isinstance(bought, Replayed):
         return replay(bought.status, bought.body)
     answer = Answer(*shapes.render_checkout(bought.view))

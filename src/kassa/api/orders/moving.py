@@ -16,6 +16,7 @@ from kassa.api.keys import given_key, key_for, replay
 from kassa.api.orders import shapes, shown
 from kassa.api.orders.models import MoveOrder
 from kassa.api.orders.reading import ORDER_ID, visible_order
+from kassa.audit import UNNAMED, By
 from kassa.checkout.wishes import MoveWish, Replayed
 
 router = APIRouter(tags=["orders"])
@@ -48,6 +49,7 @@ async def move_order(call: Call) -> Answer:
         tracking_number=asked.tracking_number,
         carrier=asked.carrier,
         key=key_for(call, sent, caller.scope, data),
+        by=By(caller.role, caller.user) if caller.is_staff else UNNAMED,
     )
     moved = await checkout.move_order(call.ctx, wish, shapes.moved)
     if isinstance(moved, Replayed):

@@ -10,6 +10,7 @@ from kassa import checkout
 from kassa.api.answers import Answer
 from kassa.api.body import fit, read_json
 from kassa.api.call import Call
+from kassa.api.cards import refusals_counted
 from kassa.api.describe import IDEMPOTENCY_KEY, operation, parameter
 from kassa.api.errors import InvalidInput
 from kassa.api.keys import MONTH, canonical, given_key, key_of, replay
@@ -65,6 +66,7 @@ async def place_order(call: Call) -> Answer:
         asked=_asked(call.ctx.keys, address, asked.payment_method),
         version=tag if tag is not None else asked.cart_version,
         expected_total=asked.expected_total,
+        address=call.address,
         key=key_of(call, sent, lambda hashed: (caller.scope, without_secrets(data, hashed)), MONTH),
     )
     return await _place(call, wish, channel)
@@ -88,7 +90,8 @@ def _asked(keys: Keys, address: dict[str, Any], method: str) -> tuple[bytes, ...
 
 async def _place(call: Call, wish: CartWish, channel: Channel) -> Answer:
     try:
-        found = await checkout.order_from_cart(call.ctx, wish, shapes.placed)
+        with refusals_counted():
+            found = await checkout.order_from_cart(call.ctx, wish, shapes.placed)
     except checkout.PriceChanged as error:
         details: Any = error.details
         return envelope(error, shapes.price_change(details["total_minor"], details["problems"], channel.currency))

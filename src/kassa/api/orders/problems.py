@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kassa import carts, catalog, checkout
+from kassa import cardwatch, carts, catalog, checkout
 from kassa.api.answers import Answer, json_answer
 from kassa.api.errors import (
     Forbidden,
@@ -36,6 +36,7 @@ STATUS: dict[type[KassaError], int] = {
     carts.CartFull: 409,
     checkout.StockInsufficient: 409,
     RateLimited: 429,
+    cardwatch.TooManyTries: 429,
     checkout.TooManyWaiting: 429,
     # The seven kinds, for what is not named above.
     Invalid: 422,

@@ -17,7 +17,7 @@ class Created(BaseModel):
     payment_url: str | None
 
 
-class Item(BaseModel):
+class PaymentShown(BaseModel):
     """A payment in a list."""
 
     payment_id: str
@@ -39,7 +39,7 @@ class Page(BaseModel):
     total: int | None = None
     has_next: bool
     next_cursor: str | None
-    items: list[Item]
+    items: list[PaymentShown]
 
 
 class ShownLine(BaseModel):
@@ -52,7 +52,7 @@ class ShownLine(BaseModel):
     total: str = Money
 
 
-class Whole(Item):
+class Whole(PaymentShown):
     """One payment."""
 
     merchant_id: int | str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kassa import merchants
 from kassa.api.call import Call, headers
+from kassa.audit import By, Hand
 from kassa.merchants.model import Caller, Unauthorized
 
 
@@ -34,6 +35,16 @@ async def named(call: Call) -> Caller | None:
     if caller is not None:
         merchants.mark_used(call.ctx, caller)
     return caller
+
+
+def by_of(caller: Caller) -> By:
+    """Who it is in the audit log: the key that was shown, or the gateway that named the merchant."""
+    return By("gateway", caller.merchant.merchant_id) if caller.key_id is None else By("key", str(caller.key_id))
+
+
+def hand_of(call: Call, caller: Caller) -> Hand:
+    """The caller's hand in an act."""
+    return Hand(call.ctx.keys, by_of(caller))
 
 
 def _one(call: Call, name: bytes) -> str | None:

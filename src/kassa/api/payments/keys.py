@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from kassa import merchants
+from kassa import audit, merchants
 from kassa.api.answers import Answer, json_answer
 from kassa.api.body import fit, read_json
 from kassa.api.call import Call
@@ -14,7 +14,7 @@ from kassa.api.describe import IDEMPOTENCY_KEY, parameter
 from kassa.api.keys import MONTH, given_key, key_of
 from kassa.api.payments import shapes
 from kassa.api.payments.answers import KeyMade, Keys, Problem
-from kassa.api.payments.callers import caller_for
+from kassa.api.payments.callers import caller_for, hand_of
 from kassa.api.payments.errors import AlreadyAnswered
 from kassa.api.payments.models import CreateKey
 from kassa.api.payments.told import called, told
@@ -56,7 +56,12 @@ async def list_keys(call: Call) -> Answer:
         KeyMade,
         "The key, whose secret `key` is shown this once.",
         _KEY | {"key": "sk_" + "a" * 43},
-        {400: ("idempotency_key_invalid",), 409: ("already_answered",), 422: ("validation_error", "idempotency_mismatch")},
+        {
+            400: ("idempotency_key_invalid",),
+            409: ("already_answered",),
+            413: ("too_large",),
+            422: ("validation_error", "idempotency_mismatch"),
+        },
     ),
     openapi_extra=called(IDEMPOTENCY_KEY, body=CreateKey, example={"name": "reporting", "scopes": ["payments:read"]}),
 )
@@ -74,6 +79,7 @@ async def create_key(call: Call) -> Answer:
             raise AlreadyAnswered
         made = await merchants.issue_key(tx, merchant_id, body.name, body.scopes)
         assert made is not None
+        audit.note(tx, hand_of(call, caller), merchant_id, "key.make", f"key:{made[0].key_id}", scopes=list(made[0].scopes))
         if key is not None:
             await once.answer(tx, call.ctx.keys, key, 201, b"")
     issued, secret = made
@@ -89,6 +95,7 @@ async def create_key(call: Call) -> Answer:
         401: {"model": Problem, "description": "`unauthorized` · `unknown_merchant` · `invalid_api_key`"},
         403: {"model": Problem, "description": "`insufficient_scope` · `merchant_mismatch`"},
         404: {"model": Problem, "description": "`api_key_not_found`"},
+        503: {"model": Problem, "description": "`unavailable`"},
     },
     openapi_extra=called(parameter("path", "key_id", "The key's id.")),
 )
@@ -98,6 +105,8 @@ async def delete_key(call: Call) -> Answer:
     key_id = ids.parse(call.in_path["key_id"])
     if key_id is None:
         raise KeyMissing
+    merchant_id = caller.merchant.merchant_id
     async with call.ctx.db.transaction("api_keys.revoke") as tx:
-        await merchants.revoke_key(tx, caller.merchant.merchant_id, key_id)
+        if await merchants.revoke_key(tx, merchant_id, key_id):
+            audit.note(tx, hand_of(call, caller), merchant_id, "key.revoke", f"key:{key_id}")
     return Answer(204)

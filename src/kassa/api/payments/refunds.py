@@ -17,7 +17,7 @@ from kassa.api.errors import InvalidInput
 from kassa.api.keys import MONTH, given_key, key_of, replay
 from kassa.api.payments import shapes
 from kassa.api.payments.answers import Refunds, RefundShown
-from kassa.api.payments.callers import caller_for
+from kassa.api.payments.callers import by_of, caller_for
 from kassa.api.payments.models import CreateRefund
 from kassa.api.payments.told import PAYMENT_ID, called, told
 from kassa.collect import LineAsked, PaymentMissing, RefundWish, Replayed
@@ -72,6 +72,7 @@ _REFUNDS = {
             ),
             404: ("payment_not_found",),
             409: ("idempotency_in_progress",),
+            413: ("too_large",),
             422: ("validation_error", "idempotency_mismatch"),
         },
     ),
@@ -98,6 +99,7 @@ async def create_refund(call: Call) -> Answer:
         amount=body.amount,
         lines=tuple(LineAsked(line.line_id, line.quantity, line.restock) for line in body.lines or ()),
         reason=body.reason,
+        by=by_of(caller),
     )
     made = await collect.refund_payment(call.ctx, wish, shapes.refunded)
     if isinstance(made, Replayed):

@@ -44,6 +44,7 @@ _TAKEN = {
         200: {"model": ReportTaken, "content": {"application/json": {"example": _TAKEN}}},
         202: {"model": ReportTaken, "description": "The payment is not known; the report is kept and tried again."},
         403: {"model": Forged, "description": "The signature is missing or wrong."},
+        413: {"model": Problem, "description": "`too_large`"},
         422: {"model": Problem, "description": "`validation_error`: signed, and malformed"},
     },
     openapi_extra=operation(

@@ -13,7 +13,7 @@ from kassa.api.call import Call
 from kassa.api.describe import IDEMPOTENCY_KEY, LIMIT, parameter
 from kassa.api.errors import InvalidInput
 from kassa.api.keys import once_in
-from kassa.api.payments.callers import caller_for
+from kassa.api.payments.callers import caller_for, hand_of
 from kassa.api.payments.told import called, told
 from kassa.api.webhooks import shapes
 from kassa.api.webhooks.answers import Again, DeliveryPage, DeliveryShown, DeliveryWhole
@@ -125,7 +125,12 @@ async def read_delivery(call: Call) -> Answer:
         DeliveryShown,
         "It is sent again now.",
         _DELIVERY,
-        {400: ("endpoint_disabled", "idempotency_key_invalid"), 404: _MISSING, 409: ("idempotency_in_progress",)},
+        {
+            400: ("endpoint_disabled", "idempotency_key_invalid"),
+            404: _MISSING,
+            409: ("idempotency_in_progress",),
+            422: ("idempotency_mismatch",),
+        },
     ),
     openapi_extra=called(ENDPOINT_ID, DELIVERY_ID, IDEMPOTENCY_KEY),
 )
@@ -138,7 +143,8 @@ async def replay_delivery(call: Call) -> Answer:
     delivery_id = delivery_of(call)
 
     async def work(tx: Tx) -> Answer:
-        return json_answer(202, shapes.delivery(await webhooks.replay_delivery(tx, merchant_id, endpoint_id, delivery_id)))
+        again = await webhooks.replay_delivery(tx, merchant_id, endpoint_id, delivery_id, hand=hand_of(call, caller))
+        return json_answer(202, shapes.delivery(again))
 
     return await once_in(call.ctx, "webhooks.replay", key, work)
 
@@ -152,7 +158,7 @@ async def replay_delivery(call: Call) -> Answer:
         Again,
         "How many are sent again.",
         {"replayed": 12},
-        {400: ("endpoint_disabled",), 404: _MISSING[:1], 422: ("validation_error",)},
+        {400: ("endpoint_disabled",), 404: _MISSING[:1], 413: ("too_large",), 422: ("validation_error",)},
     ),
     openapi_extra=called(ENDPOINT_ID, body=ReplayRange, example={"status": "failed", "since": "2026-01-01T00:00:00Z"}),
 )
@@ -164,6 +170,12 @@ async def replay_range(call: Call) -> Answer:
     caller = await caller_for(call, SCOPE)
     body = fit(ReplayRange, await read_or_nothing(call))
     replayed = await webhooks.replay_range(
-        call.ctx, caller.merchant.merchant_id, endpoint_of(call), body.status, body.since, body.until
+        call.ctx,
+        caller.merchant.merchant_id,
+        endpoint_of(call),
+        body.status,
+        body.since,
+        body.until,
+        hand=hand_of(call, caller),
     )
     return json_answer(202, {"replayed": replayed})

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 
-from kassa import webhooks
+from kassa import audit, webhooks
 from kassa.api.answers import Answer, json_answer
 from kassa.api.body import fit, read_json
 from kassa.api.call import Call
 from kassa.api.describe import IDEMPOTENCY_KEY
 from kassa.api.keys import once_in
 from kassa.api.payments.answers import Problem
-from kassa.api.payments.callers import caller_for
+from kassa.api.payments.callers import caller_for, hand_of
 from kassa.api.payments.errors import AlreadyAnswered
 from kassa.api.payments.told import called, told
 from kassa.api.webhooks import shapes
@@ -31,6 +32,7 @@ router = APIRouter(tags=["webhooks"])
 
 Act = Callable[[Tx], Awaitable[Endpoint]]
 Make = Callable[[Tx], Awaitable[tuple[Endpoint, str]]]
+Switch = Callable[..., Awaitable[Endpoint]]
 
 _ENDPOINT = {
     "endpoint_id": "019b76dc-0002-7d90-a2b6-4c7f1e3d5b62",
@@ -48,7 +50,9 @@ _SECRET = {"secret": "whsec_" + "A" * 43 + "="}
 _SENT = {"event_id": "019b76dc-0003-7d90-a2b6-4c7f1e3d5b62", "delivery_id": "019b76dc-0003-7d90-a4c1-9f2e7d3b5a60"}
 _MISSING = ("endpoint_not_found",)
 _KEY_WRONG = ("idempotency_key_invalid",)
+_SWITCHED_WRONG = {400: _KEY_WRONG, 404: _MISSING, 409: ("idempotency_in_progress",), 422: ("idempotency_mismatch",)}
 _BODY_WRONG = ("validation_error", "idempotency_mismatch")
+_TOO_LARGE = ("too_large",)
 
 
 @router.post(
@@ -60,7 +64,12 @@ _BODY_WRONG = ("validation_error", "idempotency_mismatch")
         EndpointMade,
         "The endpoint, whose `secret` is shown this once.",
         _ENDPOINT | _SECRET,
-        {400: ("callback_url_refused", "endpoint_limit", *_KEY_WRONG), 409: ("already_answered",), 422: _BODY_WRONG},
+        {
+            400: ("callback_url_refused", "endpoint_limit", *_KEY_WRONG),
+            409: ("already_answered",),
+            413: _TOO_LARGE,
+            422: _BODY_WRONG,
+        },
     ),
     openapi_extra=called(IDEMPOTENCY_KEY, body=CreateEndpoint, example={"url": _ENDPOINT["url"], "events": _ENDPOINT["events"]}),
 )
@@ -74,9 +83,14 @@ async def create_endpoint(call: Call) -> Answer:
     await _not_answered(call, key)
     await webhooks.check_url(call.ctx, body.url)
     wish = Wish(body.url, body.events, body.format, body.ordered, body.description)
-    return await _with_secret(
-        call, "webhooks.create", key, 201, lambda tx: webhooks.add_endpoint(tx, call.ctx.keys, merchant_id, wish)
-    )
+
+    async def make(tx: Tx) -> tuple[Endpoint, str]:
+        made, secret = await webhooks.add_endpoint(tx, call.ctx.keys, merchant_id, wish)
+        subject, facts = f"endpoint:{made.endpoint_id}", {"host": _host(made), "events": list(made.events)}
+        audit.note(tx, hand_of(call, caller), merchant_id, "endpoint.add", subject, **facts)
+        return made, secret
+
+    return await _with_secret(call, "webhooks.create", key, 201, make)
 
 
 @router.get(
@@ -113,7 +127,13 @@ async def read_endpoint(call: Call) -> Answer:
         EndpointShown,
         "The endpoint as it is now.",
         _ENDPOINT,
-        {400: ("callback_url_refused", *_KEY_WRONG), 404: _MISSING, 409: ("idempotency_in_progress",), 422: _BODY_WRONG},
+        {
+            400: ("callback_url_refused", *_KEY_WRONG),
+            404: _MISSING,
+            409: ("idempotency_in_progress",),
+            413: _TOO_LARGE,
+            422: _BODY_WRONG,
+        },
     ),
     openapi_extra=called(ENDPOINT_ID, IDEMPOTENCY_KEY, body=ChangeEndpoint, example={"events": ["payment.*"]}),
 )
@@ -137,7 +157,14 @@ async def change_endpoint(call: Call) -> Answer:
         description=body.description,
         describe="description" in said,
     )
-    return await _act(call, "webhooks.change", key, lambda tx: webhooks.change_endpoint(tx, merchant_id, endpoint_id, change))
+
+    async def act(tx: Tx) -> Endpoint:
+        after = await webhooks.change_endpoint(tx, merchant_id, endpoint_id, change)
+        facts = {"changed": sorted(said), "host": _host(after)}
+        audit.note(tx, hand_of(call, caller), merchant_id, "endpoint.change", f"endpoint:{endpoint_id}", **facts)
+        return after
+
+    return await _act(call, "webhooks.change", key, act)
 
 
 @router.delete(
@@ -149,6 +176,7 @@ async def change_endpoint(call: Call) -> Answer:
         401: {"model": Problem, "description": "`unauthorized` · `unknown_merchant` · `invalid_api_key`"},
         403: {"model": Problem, "description": "`insufficient_scope` · `merchant_mismatch`"},
         404: {"model": Problem, "description": "`endpoint_not_found`"},
+        503: {"model": Problem, "description": "`unavailable`"},
     },
     openapi_extra=called(ENDPOINT_ID),
 )
@@ -158,6 +186,7 @@ async def delete_endpoint(call: Call) -> Answer:
     merchant_id, endpoint_id = caller.merchant.merchant_id, endpoint_of(call)
     async with call.ctx.db.transaction("webhooks.delete") as tx:
         await webhooks.delete_endpoint(tx, merchant_id, endpoint_id)
+        audit.note(tx, hand_of(call, caller), merchant_id, "endpoint.delete", f"endpoint:{endpoint_id}")
     _follow_up(call, merchant_id, endpoint_id)
     return Answer(204)
 
@@ -170,7 +199,7 @@ async def delete_endpoint(call: Call) -> Answer:
         EndpointMade,
         "The endpoint with its new `secret`, shown this once.",
         _ENDPOINT | _SECRET,
-        {400: _KEY_WRONG, 404: _MISSING, 409: ("already_answered",), 422: _BODY_WRONG},
+        {400: _KEY_WRONG, 404: _MISSING, 409: ("already_answered",), 413: _TOO_LARGE, 422: _BODY_WRONG},
     ),
     openapi_extra=called(ENDPOINT_ID, IDEMPOTENCY_KEY, body=RotateSecret, example={"overlap_s": 86400}),
 )
@@ -181,19 +210,20 @@ async def rotate_secret(call: Call) -> Answer:
     data = await read_or_nothing(call)
     body = fit(RotateSecret, data)
     key, endpoint_id = key_in(call, merchant_id, data), endpoint_of(call)
-    return await _with_secret(
-        call,
-        "webhooks.rotate",
-        key,
-        200,
-        lambda tx: webhooks.rotate_secret(tx, call.ctx.keys, merchant_id, endpoint_id, body.overlap_s),
-    )
+
+    async def make(tx: Tx) -> tuple[Endpoint, str]:
+        rotated = await webhooks.rotate_secret(tx, call.ctx.keys, merchant_id, endpoint_id, body.overlap_s)
+        facts = {"overlap_s": body.overlap_s}
+        audit.note(tx, hand_of(call, caller), merchant_id, "endpoint.rotate", f"endpoint:{endpoint_id}", **facts)
+        return rotated
+
+    return await _with_secret(call, "webhooks.rotate", key, 200, make)
 
 
 @router.post(
     "/api/v1/webhook-endpoints/{endpoint_id}/disable",
     response_model=None,
-    responses=told(200, EndpointShown, "The endpoint as it is now.", _ENDPOINT, {400: _KEY_WRONG, 404: _MISSING}),
+    responses=told(200, EndpointShown, "The endpoint as it is now.", _ENDPOINT, _SWITCHED_WRONG),
     openapi_extra=called(ENDPOINT_ID, IDEMPOTENCY_KEY),
 )
 async def disable_endpoint(call: Call) -> Answer:
@@ -204,7 +234,7 @@ async def disable_endpoint(call: Call) -> Answer:
 @router.post(
     "/api/v1/webhook-endpoints/{endpoint_id}/enable",
     response_model=None,
-    responses=told(200, EndpointShown, "The endpoint as it is now.", _ENDPOINT, {400: _KEY_WRONG, 404: _MISSING}),
+    responses=told(200, EndpointShown, "The endpoint as it is now.", _ENDPOINT, _SWITCHED_WRONG),
     openapi_extra=called(ENDPOINT_ID, IDEMPOTENCY_KEY),
 )
 async def enable_endpoint(call: Call) -> Answer:
@@ -226,11 +256,12 @@ async def send_test(call: Call) -> Answer:
     return json_answer(202, {"event_id": str(event_id), "delivery_id": str(delivery_id)})
 
 
-async def _switch(call: Call, switch: Callable[[Tx, str, uuid.UUID], Awaitable[Endpoint]]) -> Answer:
+async def _switch(call: Call, switch: Switch) -> Answer:
     caller = await caller_for(call, SCOPE)
     merchant_id = caller.merchant.merchant_id
     key, endpoint_id = key_in(call, merchant_id, {}), endpoint_of(call)
-    answer = await _act(call, "webhooks.switch", key, lambda tx: switch(tx, merchant_id, endpoint_id))
+    hand = hand_of(call, caller)
+    answer = await _act(call, "webhooks.switch", key, lambda tx: switch(tx, merchant_id, endpoint_id, hand=hand))
     _follow_up(call, merchant_id, endpoint_id)
     return answer
 
@@ -257,6 +288,11 @@ async def _not_answered(call: Call, key: once.Key | None) -> None:
     """Look at a key before names are resolved: the judgement of an address may have changed since the first answer."""
     if key is not None and await once.find(call.ctx.db, call.ctx.keys, key) is not None:
         raise AlreadyAnswered
+
+
+def _host(endpoint: Endpoint) -> str | None:
+    """Where it is, as far as that may be kept: a merchant may write secrets into the rest of an address."""
+    return urlsplit(endpoint.url).hostname
 
 
 def _follow_up(call: Call, merchant_id: str, endpoint_id: uuid.UUID) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kassa.kit.context import Context
 from kassa.kit.database import Reader, Tx
 from kassa.kit.errors import Busy, Refused
+from kassa.kit.reseal import Sealed
 from kassa.kit.secrets import Keys
 from kassa.payments.payme import store
 from kassa.payments.payme.link import link
@@ -15,6 +16,10 @@ class NoCashbox(Refused):
     """This merchant has no cashbox at Payme."""
 
     code = "method_unavailable"
+
+
+CASHBOX_KEYS = Sealed("payme_cashboxes", "key", (("merchant_id", "text"),), lambda row: _about(row["merchant_id"]))
+"""Where keys of cashboxes are sealed."""
 
 
 class KeyLost(Busy):

@@ -19,7 +19,7 @@ from kassa.payments.requests.store import (
 )
 from kassa.payments.requests.supersede import Kept, ReferenceTaken, settle_reference
 from kassa.payments.routing import Choice, Rule, choose
-from kassa.payments.store import find_refund, lock
+from kassa.payments.store import find_refund, in_doubt, lock, waiting_refunds
 
 __all__ = [
     "Choice",
@@ -35,6 +35,7 @@ __all__ = [
     "due",
     "find_refund",
     "holder",
+    "in_doubt",
     "lock",
     "lock_due",
     "look_again_in",
@@ -48,4 +49,5 @@ __all__ = [
     "routes",
     "settle_reference",
     "take_token_back",
+    "waiting_refunds",
 ]

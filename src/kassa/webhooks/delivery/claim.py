@@ -26,8 +26,12 @@ async def claim_named(
         )
 
 
-async def claim_oldest(ctx: Context, merchant_id: str, endpoint_ids: Sequence[uuid.UUID]) -> Taken:
-    """Claim what has been due longest at these endpoints, as much as each may bear."""
+async def claim_oldest(
+    ctx: Context, merchant_id: str, endpoint_ids: Sequence[uuid.UUID], delivery_ids: Sequence[uuid.UUID] = ()
+) -> Taken:
+    """Claim what has been due longest at these endpoints, as much as each may bear; these deliveries are looked at, too."""
     async with ctx.db.transaction("webhooks.claim", lasting=False) as tx:
         await store.lock(tx, merchant_id, endpoint_ids)
-        return await store.claim(tx, merchant_id, endpoint_ids, ctx.port(WebhookRules).timeout_s, oldest=True)
+        return await store.claim(
+            tx, merchant_id, endpoint_ids, ctx.port(WebhookRules).timeout_s, delivery_ids=delivery_ids, oldest=True
+        )

@@ -29,7 +29,7 @@ from kassa.webhooks.delivery.claim import claim_named, claim_oldest
 from kassa.webhooks.delivery.due import mark_due
 from kassa.webhooks.delivery.model import LEASE_BEYOND_S, MOST_IN_FLIGHT, Claimed, Due, Ended
 from kassa.webhooks.delivery.note import Wish, note
-from kassa.webhooks.delivery.store import Taken
+from kassa.webhooks.delivery.store import QUEUED_S, Taken
 from kassa.webhooks.delivery.upkeep import reclaim_lapsed, tidy_up
 from kassa.webhooks.model import WebhookRules
 from kassa.webhooks.switch import follow_up
@@ -53,7 +53,9 @@ _MOST_WAITS = 5
 """A turn waits so often for outcomes that are likely to come soon."""
 _MOST_TOGETHER = 64
 _MOST_LEFT = 2048
-"""Deliveries of one endpoint that are remembered because they came and had no room; others are found in the database again."""
+"""Deliveries of one endpoint that are remembered because they came and had no room; behind them those due longest are claimed."""
+_ASKED_FOR = 2 * MOST_IN_FLIGHT
+"""Remembered deliveries of an endpoint that are asked for together."""
 
 _Place = tuple[str, uuid.UUID]
 
@@ -89,6 +91,8 @@ class Deliverer:
         self._busy: Counter[_Place] = Counter()
         self._asking: set[_Place] = set()
         self._left: dict[_Place, dict[uuid.UUID, None]] = {}
+        self._overflowed: dict[_Place, float] = {}
+        """Where more came than is remembered, and until when that counts: then it is published again."""
         self._at_database = asyncio.Semaphore(_AT_DATABASE)
         self._pulls = False
         self._closing = False
@@ -194,9 +198,11 @@ class Deliverer:
     def _begin(self, ctx: Context, merchant_id: str, taken: Taken, *, remember: bool = True) -> list[asyncio.Task[None]]:
         if remember:
             for endpoint_id, delivery_id in taken.left:
-                left = self._left.setdefault((merchant_id, endpoint_id), {})
-                if len(left) < _MOST_LEFT:
+                left = self._left.setdefault(place := (merchant_id, endpoint_id), {})
+                if len(left) < _MOST_LEFT or delivery_id in left:
                     left[delivery_id] = None
+                else:
+                    self._overflowed[place] = time.monotonic() + QUEUED_S
         self._busy.update((merchant_id, claimed.endpoint_id) for claimed in taken.claimed)
         if taken.claimed:
             self._flying[merchant_id] += len(taken.claimed)
@@ -305,7 +311,7 @@ class Deliverer:
 
     def _see_to_left(self, ctx: Context, place: _Place) -> None:
         """What had no room is claimed with an outcome of its endpoint; ask for it where no outcome is to come any more."""
-        if self._left.get(place) and not self._busy[place] and place not in self._asking:
+        if self._has_left(place) and not self._busy[place] and place not in self._asking:
             self._asking.add(place)
             self._spawn(self._aside, self._ask_for_left(ctx, place))
 
@@ -313,11 +319,11 @@ class Deliverer:
         """Others had all the room, or the endpoint is being spared: ask again, less and less often."""
         merchant_id, pause_s = place[0], _AGAIN_S
         try:
-            while not self._closing and self._left.get(place) and not self._busy[place]:
+            while not self._closing and self._has_left(place) and not self._busy[place]:
                 wish = self._wish({place})
                 try:
                     async with self._at_database:
-                        taken = await claim_named(ctx, merchant_id, (), wish.delivery_ids if wish else ())
+                        taken = await self._claim_left(ctx, place, wish)
                 except KassaError as error:
                     log.warning("deliveries: %s", error.code)
                 else:
@@ -329,16 +335,28 @@ class Deliverer:
         finally:
             self._asking.discard(place)
 
+    async def _claim_left(self, ctx: Context, place: _Place, wish: Wish | None) -> Taken:
+        if wish is not None and wish.oldest:
+            return await claim_oldest(ctx, place[0], [place[1]], wish.delivery_ids)
+        return await claim_named(ctx, place[0], (), wish.delivery_ids if wish else ())
+
+    def _has_left(self, place: _Place) -> bool:
+        return bool(self._left.get(place)) or place in self._overflowed
+
     def _wish(self, places: set[_Place], asks: Sequence[_Ask] = ()) -> Wish | None:
         if self._closing or len(self._running) >= self._most:
             return None
-        left = [each for place in places for each in islice(self._left.get(place, ()), 2 * MOST_IN_FLIGHT)]
+        left = [each for place in places for each in islice(self._left.get(place, ()), _ASKED_FOR)]
         event_ids = [each for ask in asks for each in ask.event_ids]
-        return Wish(left, self._pulls, event_ids, [each for ask in asks for each in ask.delivery_ids])
+        oldest = self._pulls or any(len(self._left.get(place, ())) < _ASKED_FOR for place in places & self._overflowed.keys())
+        return Wish(left, oldest, event_ids, [each for ask in asks for each in ask.delivery_ids])
 
     def _forget_left(self, places: set[_Place], wish: Wish | None, taken: Taken) -> None:
         """What was asked for and is not left again has begun, or waits for another, or is somebody else's."""
         still = {delivery_id for _, delivery_id in taken.left}
+        if wish is not None and wish.oldest:
+            for place in places & self._overflowed.keys():
+                self._see_how_many_more(place, taken)
         for place in places & self._left.keys():
             left = self._left[place]
             for delivery_id in () if wish is None else wish.delivery_ids:
@@ -346,6 +364,14 @@ class Deliverer:
                     left.pop(delivery_id, None)
             if not left:
                 del self._left[place]
+
+    def _see_how_many_more(self, place: _Place, taken: Taken) -> None:
+        """Those due longest were claimed here, and some behind them looked at. Where there was no room nothing is known."""
+        began = any(claimed.endpoint_id == place[1] for claimed in taken.claimed)
+        if taken.held or any(endpoint_id == place[1] for endpoint_id, _ in taken.left):
+            self._overflowed[place] = time.monotonic() + QUEUED_S
+        elif began or time.monotonic() > self._overflowed[place]:
+            del self._overflowed[place]
 
     async def _follow(self, ctx: Context, merchant_id: str, endpoint_id: uuid.UUID) -> None:
         try:

@@ -26,6 +26,8 @@ GONE: Final = 410
 MERCY: Final = frozenset({429, 502, 503, 504})
 """Answers after which an endpoint gets one request at a time until its next 2xx."""
 _JITTER: Final = 0.2
+_GOOD_FOR: Final = timedelta(seconds=1)
+"""How exactly the last success of an endpoint is known: so a busy one is not written down anew with each of its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,13 @@ class Verdict:
     wait_s: float = 0.0
 
 
+_DELIVERED: Final = Verdict("success")
+
+
 def verdict(ended: Ended, plan: Sequence[int], *, enabled: bool, chance: float) -> Verdict:
     """What becomes of a delivery after an attempt at an endpoint that is `enabled` or not; `chance`, 0 to 1, spreads the wait."""
     if ended.delivered:
-        return Verdict("success")
+        return _DELIVERED
     tries = ended.claimed.tries
     if ended.outcome.status_code == GONE:
         return Verdict("blocked")
@@ -113,7 +118,7 @@ def spread(wait_s: float, chance: float) -> float:
 def after(health: Health, ended: Ended, now: datetime) -> Health:
     """How an endpoint is after an attempt that ended `now`."""
     if ended.delivered:
-        return replace(health, failures=0, throttled=False, paused_until=None, pause_s=0, attempts_since_success=0, good_at=now)
+        return Health(0, throttled=False, paused_until=None, pause_s=0, attempts_since_success=0, good_at=now, reason=health.reason)
     worse = replace(
         health,
         failures=health.failures + 1,
@@ -121,6 +126,11 @@ def after(health: Health, ended: Ended, now: datetime) -> Health:
         throttled=health.throttled or ended.outcome.status_code in MERCY,
     )
     return _given_up(_paused(worse, ended, now), ended, now)
+
+
+def changed(before: Health, now: Health) -> bool:
+    """Whether an endpoint is to be written down anew. One that goes on being well is, once a second."""
+    return now.good_at - before.good_at >= _GOOD_FOR or replace(now, good_at=before.good_at) != before
 
 
 def _paused(health: Health, ended: Ended, now: datetime) -> Health:

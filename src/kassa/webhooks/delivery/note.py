@@ -17,7 +17,7 @@ from kassa.kit.database import Tx
 from kassa.webhooks import store as rooms
 from kassa.webhooks.delivery import store
 from kassa.webhooks.delivery.claim import claim_named
-from kassa.webhooks.delivery.model import Ended, Health, Verdict, after, verdict
+from kassa.webhooks.delivery.model import Ended, Health, Verdict, after, changed, verdict
 from kassa.webhooks.delivery.store import Locked, Taken
 from kassa.webhooks.model import WebhookRules
 
@@ -84,7 +84,9 @@ async def _write(ctx: Context, tx: Tx, merchant_id: str, ended: Sequence[Ended],
     wide = wish is not None and wish.wide
     locked = {each.endpoint_id: each for each in await store.lock(tx, merchant_id, endpoint_ids, live=wide)}
     judged, healths = judge(ended, locked, rules.plan)
-    noted = await store.note(tx, merchant_id, judged, healths)
+    alive = [endpoint_id for endpoint_id, health in healths.items() if health.reason is None]
+    other = {endpoint_id: health for endpoint_id, health in healths.items() if changed(locked[endpoint_id].health, health)}
+    noted = await store.note(tx, merchant_id, judged, alive, other)
     if len(noted.written) < len(ended):
         raise _Stale(noted.written)
     disabled = [each for each in endpoint_ids if locked[each].enabled and healths[each].reason is not None]

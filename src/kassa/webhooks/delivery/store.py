@@ -67,7 +67,7 @@ def released_behind(ended: str) -> str:
         SELECT DISTINCT n.endpoint_id, n.subject FROM {ended} n JOIN alive USING (endpoint_id)
          WHERE n.status IN ('success', 'failed')
     ), following AS MATERIALIZED (
-        SELECT DISTINCT ON (o.endpoint_id, o.subject) o.endpoint_id, o.delivery_id
+        SELECT DISTINCT ON (o.endpoint_id, o.subject) o.endpoint_id, o.delivery_id, o.event_id
           FROM deliveries o JOIN over USING (endpoint_id, subject)
          WHERE o.merchant_id = $1 AND o.endpoint_id = ANY (ARRAY(SELECT endpoint_id FROM over))
            AND o.subject = ANY (ARRAY(SELECT subject FROM over))
@@ -75,10 +75,9 @@ def released_behind(ended: str) -> str:
          ORDER BY o.endpoint_id, o.subject, o.sequence
     ), released AS (
         UPDATE deliveries d SET status = 'pending', next_at = d.created_at, queued_until = now()
-          FROM following f
-         WHERE d.merchant_id = $1 AND d.endpoint_id = f.endpoint_id AND d.delivery_id = f.delivery_id
-           AND d.endpoint_id = ANY (ARRAY(SELECT endpoint_id FROM following))
+         WHERE d.merchant_id = $1 AND d.endpoint_id = ANY (ARRAY(SELECT endpoint_id FROM following))
            AND d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM following))
+           AND d.event_id = ANY (ARRAY(SELECT event_id FROM following))
         RETURNING d.delivery_id)
     """
 
@@ -137,7 +136,9 @@ _OLDEST = f"""
      WHERE r.places > 0
 """
 # Whatever the planner believes of tables that it has not looked at yet: OFFSET 0 and the arrays of ids lead it to the few rows that
-# are meant, and not through an endpoint's whole history.
+# are meant, and not through an endpoint's whole history. Rows to be changed are named by arrays alone, and by their events, too:
+# whichever index is taken then begins with what is known. A join beside the arrays made the planner count each array as ten rows,
+# and take an index that reads all that an endpoint was ever sent.
 _CLAIM = f"""
     WITH {MOMENT}, room AS MATERIALIZED (
         SELECT p.endpoint_id, p.ordered, p.status = 'enabled' AS enabled,
@@ -162,12 +163,13 @@ _CLAIM = f"""
                NOT n.enabled OR (n.ordered AND NOT n.replayed AND coalesce(n.sequence > f.sequence, false)) AS behind
           FROM named n LEFT JOIN first_open f USING (endpoint_id, subject)
     ), held_back AS (
-        UPDATE deliveries d SET status = 'blocked', next_at = NULL FROM wanted w
-         WHERE w.behind AND d.merchant_id = $1 AND d.endpoint_id = w.endpoint_id AND d.delivery_id = w.delivery_id
-           AND d.endpoint_id = ANY($2) AND d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM wanted WHERE behind))
+        UPDATE deliveries d SET status = 'blocked', next_at = NULL
+         WHERE d.merchant_id = $1 AND d.endpoint_id = ANY($2)
+           AND d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM wanted WHERE behind))
+           AND d.event_id = ANY (ARRAY(SELECT event_id FROM wanted WHERE behind))
     ), chosen AS MATERIALIZED (
-        SELECT endpoint_id, delivery_id FROM (
-            SELECT endpoint_id, delivery_id, places,
+        SELECT delivery_id, event_id FROM (
+            SELECT endpoint_id, delivery_id, event_id, places,
                    row_number() OVER (PARTITION BY endpoint_id ORDER BY next_at, event_id) AS nth
               FROM wanted WHERE NOT behind) AS ranked
          WHERE nth <= places
@@ -176,9 +178,10 @@ _CLAIM = f"""
            SET status = 'processing', next_at = NULL, queued_until = NULL, attempts = d.attempts + 1, tries = d.tries + 1,
                began_at = moment.at, lease_until = clock_timestamp() + make_interval(secs => $5),
                lease_version = d.lease_version + 1
-          FROM moment, chosen w
-         WHERE d.merchant_id = $1 AND d.endpoint_id = w.endpoint_id AND d.delivery_id = w.delivery_id
-           AND d.endpoint_id = ANY($2) AND d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM chosen))
+          FROM moment
+         WHERE d.merchant_id = $1 AND d.endpoint_id = ANY($2)
+           AND d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM chosen))
+           AND d.event_id = ANY (ARRAY(SELECT event_id FROM chosen))
         RETURNING d.endpoint_id, d.delivery_id, d.attempts, d.tries, d.lease_version, d.began_at
     )
     SELECT w.endpoint_id, w.delivery_id, w.behind, c.attempts, c.tries, c.lease_version, c.began_at,
@@ -231,17 +234,13 @@ def _claimed(merchant_id: str, row: Row) -> Claimed:
 
 # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_NOTE = f"""
-    WITH {MOMENT}, ended AS MATERIALIZED (
+_ENDED = """
+    ended AS MATERIALIZED (
         SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::float8[], $7::int[], $8::text[], $9::int[],
                              $10::text[], $11::text[])
             AS e (endpoint_id, delivery_id, lease_version, status, wait_s, status_code, error, duration_ms, response, last_error)
-    ), health AS MATERIALIZED (
-        SELECT * FROM unnest($12::uuid[], $13::int[], $14::bool[], $15::timestamptz[], $16::int[], $17::int[], $18::timestamptz[],
-                             $19::text[])
-            AS h (endpoint_id, failures, throttled, paused_until, pause_s, attempts_since_success, good_at, reason)
     ), alive AS (
-        SELECT endpoint_id FROM health WHERE reason IS NULL
+        SELECT unnest($12::uuid[]) AS endpoint_id
     ), noted AS (
         UPDATE deliveries d
            SET status = e.status, lease_until = NULL, queued_until = NULL, last_status_code = e.status_code,
@@ -250,7 +249,7 @@ _NOTE = f"""
                ended_at = CASE WHEN e.status IN ('success', 'failed') THEN moment.at END
           FROM ended e, moment
          WHERE d.merchant_id = $1 AND d.endpoint_id = e.endpoint_id AND d.delivery_id = e.delivery_id
-           AND d.endpoint_id = ANY($2) AND d.delivery_id = ANY($3)
+           AND d.endpoint_id = ANY($2) AND d.delivery_id = ANY($3) AND d.event_id = ANY($13)
            AND d.status = 'processing' AND d.lease_version = e.lease_version
         RETURNING d.endpoint_id, d.delivery_id, d.subject, d.status, d.attempts, d.began_at
     ), tried AS (
@@ -258,16 +257,27 @@ _NOTE = f"""
                (merchant_id, endpoint_id, delivery_id, number, began_at, duration_ms, status_code, error, response)
         SELECT $1, n.endpoint_id, n.delivery_id, n.attempts, n.began_at, e.duration_ms, e.status_code, e.error, e.response
           FROM noted n JOIN ended e ON e.endpoint_id = n.endpoint_id AND e.delivery_id = n.delivery_id
-    ), healed AS (
+    )
+"""
+_HEALED = """
+    healed AS (
         UPDATE endpoints p
            SET failures = h.failures, throttled = h.throttled, paused_until = h.paused_until, pause_s = h.pause_s,
                attempts_since_success = h.attempts_since_success, good_at = h.good_at,
                status = CASE WHEN h.reason IS NULL THEN 'enabled' ELSE 'disabled' END, disabled_reason = h.reason,
                updated_at = CASE WHEN p.disabled_reason IS DISTINCT FROM h.reason THEN moment.at ELSE p.updated_at END
-          FROM health h, moment WHERE p.merchant_id = $1 AND p.endpoint_id = h.endpoint_id
-    ), {released_behind("noted")}
+          FROM moment, unnest($14::uuid[], $15::int[], $16::bool[], $17::timestamptz[], $18::int[], $19::int[], $20::timestamptz[],
+                              $21::text[])
+            AS h (endpoint_id, failures, throttled, paused_until, pause_s, attempts_since_success, good_at, reason)
+         WHERE p.merchant_id = $1 AND p.endpoint_id = h.endpoint_id AND p.endpoint_id = ANY($14)
+    )
+"""
+_NOTE = f"""
+    WITH {MOMENT}, {_ENDED}, {{healed}} {released_behind("noted")}
     SELECT delivery_id, true AS noted FROM noted UNION ALL SELECT delivery_id, false FROM released
 """
+_NOTE_AS_BEFORE = _NOTE.format(healed="")
+_NOTE_AND_HEALTH = _NOTE.format(healed=f"{_HEALED},")
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,16 +289,22 @@ class Noted:
 
 
 async def note(
-    tx: Tx, merchant_id: str, ended: Sequence[tuple[Ended, Verdict, str | None]], healths: dict[uuid.UUID, Health]
+    tx: Tx,
+    merchant_id: str,
+    ended: Sequence[tuple[Ended, Verdict, str | None]],
+    alive: Sequence[uuid.UUID],
+    healths: dict[uuid.UUID, Health],
 ) -> Noted:
-    """Write outcomes with their verdicts (and a last error of another kind), and how their endpoints are now.
+    """Write outcomes with their verdicts (and a last error of another kind), and how endpoints are that are not as they were.
 
-    One whose lease went to another is not written: then `written` lacks it.
+    `alive` are those of the endpoints that may be called afterwards. An outcome whose lease went to another is not written: then
+    `written` lacks it.
     """
     rows = await tx.rows(
-        _NOTE, merchant_id,
+        _NOTE_AND_HEALTH if healths else _NOTE_AS_BEFORE, merchant_id,
         *placeholders([_outcome(each, said, error) for each, said, error in ended], 10),
-        *placeholders([_health(endpoint_id, health) for endpoint_id, health in healths.items()], 8),
+        list(alive), [each.claimed.event.event_id for each, _, _ in ended],
+        *(placeholders([_health(endpoint_id, health) for endpoint_id, health in healths.items()], 8) if healths else ()),
     )  # fmt: skip
     return Noted({row["delivery_id"] for row in rows if row["noted"]}, [row["delivery_id"] for row in rows if not row["noted"]])
 
@@ -359,12 +375,11 @@ async def mark_queued(tx: Tx, merchant_id: str, due: Sequence[Due]) -> set[uuid.
     rows = await tx.rows(
         f"""
         UPDATE deliveries d SET queued_until = now() + interval '{QUEUED_S} seconds'
-          FROM unnest($2::uuid[], $3::uuid[]) AS w (endpoint_id, delivery_id)
-         WHERE d.merchant_id = $1 AND d.endpoint_id = w.endpoint_id AND d.delivery_id = w.delivery_id
-           AND d.endpoint_id = ANY($2) AND d.delivery_id = ANY($3)
+         WHERE d.merchant_id = $1 AND d.endpoint_id = ANY($2) AND d.delivery_id = ANY($3) AND d.event_id = ANY($4)
            AND d.status IN ('pending', 'retrying') AND (d.queued_until IS NULL OR d.queued_until <= now())
         RETURNING d.delivery_id
         """,
-        merchant_id, [each.endpoint_id for each in due], [each.delivery_id for each in due],
+        merchant_id, list({each.endpoint_id for each in due}), [each.delivery_id for each in due],
+        [each.event_id for each in due],
     )  # fmt: skip
     return {row["delivery_id"] for row in rows}

@@ -189,6 +189,31 @@ async def test_what_came_and_had_no_room_begins_when_there_is_some(town: Town) -
     assert town.deliverer._left == {}
 
 
+async def test_more_than_is_remembered_is_found_in_the_database_as_soon_as_there_is_room(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their messages were acknowledged, and nobody publishes them again within a minute. An endpoint without such is left alone."""
+    monkeypatch.setattr("kassa.webhooks.delivery.deliverer._MOST_LEFT", 20)
+    await town.endpoint("/a", ordered=False)
+    gate = asyncio.Event()
+    town.merchants.will("/a", Answer(gate=gate), *[Answer(gate=gate)] * 7, Answer())
+    await town.tell(*[payment() for _ in range(100)])
+    ids = [each["event_id"] for each in await town.deliveries()]
+    assert len((await town.deliverer.take(town.ctx, MERCHANT, ids)).attempts) == 8
+    await town.endpoint("/b", ordered=False)
+    others = [payment() for _ in range(3)]
+    await town.tell(*others)
+    gate.set()
+    await until(lambda: len([call for call in town.merchants.calls if call.path == "/a"]) >= 100, within_s=5)
+    await settled(town.deliverer)
+    came = [call.headers["webhook-id"] for call in town.merchants.calls if call.path == "/a"]
+    assert len(came) == len(set(came))
+    assert set(map(str, ids)) <= set(came)
+    assert not [call for call in town.merchants.calls if call.path == "/b"], "nothing else was asked for"
+    assert not town.deliverer._left
+    assert not town.deliverer._overflowed
+
+
 async def test_what_came_while_the_last_outcome_was_written_is_not_left_lying(town: Town) -> None:
     """Messages come in batches while others end; nobody looks into the database."""
     await town.endpoint(ordered=False)
@@ -216,6 +241,31 @@ async def test_what_came_while_another_process_had_all_the_room_begins_later(tow
     gate.set()
     await until(lambda: len(town.merchants.calls) == 12, within_s=5)
     await settled(town.deliverer)
+
+
+async def test_more_than_is_remembered_begins_when_another_process_gives_room(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room nobody knows whether there is more, so it is asked again."""
+    monkeypatch.setattr("kassa.webhooks.delivery.deliverer._MOST_LEFT", 0)
+    await town.endpoint(ordered=False)
+    other, gate = await town.another(), asyncio.Event()
+    town.merchants.will("/hook", Answer(gate=gate))
+    await town.tell(*[payment() for _ in range(40)])
+    assert await other.port(Deliverer).take_due(other) == 8
+    assert not (await town.deliverer.take(town.ctx, MERCHANT, [each["event_id"] for each in await town.deliveries()])).attempts
+    await until(lambda: len(town.merchants.calls) == 8)
+    await asyncio.wait_for(_asked_again(town, 2), 10)
+    gate.set()
+    await until(lambda: len(town.merchants.calls) == 40, within_s=10)
+    await settled(town.deliverer)
+    assert not town.deliverer._overflowed
+
+
+async def _asked_again(town: Town, times: int) -> None:
+    """Wait for so many statements of the deliverer that waits for room."""
+    for _ in range(times):
+        before = town.db.statements
+        while town.db.statements == before:
+            await asyncio.sleep(0.005)
 
 
 async def test_a_delivery_may_be_taken_by_its_own_id(town: Town) -> None:
