@@ -91,6 +91,10 @@ class Unanswered(Exception):
         self.message = message
 
 
+_WORTH: Final = 0.1
+"""An attempt that has less than this share of its time left is not begun: it could only say that its time was over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait, in seconds: `attempt_s` for each attempt, `total_s` for all of them with the pauses between.
@@ -128,7 +132,7 @@ class _Attempts:
         if code not in REPEATED:
             raise Refused(code, message) from error
         pause = next(self._pauses)
-        if time.monotonic() + pause >= self._until:
+        if time.monotonic() + pause + _WORTH * self._patience.attempt_s >= self._until:
             raise Unanswered(code, message) from error
         return pause
 

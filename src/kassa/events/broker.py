@@ -43,7 +43,7 @@ CHANNELS = 8
 """Consumers of a process: each holds at most `PREFETCH` messages."""
 _LOOK_S = 5.0
 _HEARTBEAT_S = 5
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 _SAY_AGAIN_S = 60.0
 _CLOSE_S = 2.0
 _BROKEN = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
@@ -360,7 +360,7 @@ class _Link(Generic[T]):
             began = time.monotonic()
             why = await self._live()
             self._say(why)
-            if time.monotonic() - began > 2 * _LONGEST_WAIT_S:
+            if time.monotonic() - began > _LOOK_S:
                 wait_s = _FIRST_WAIT_S
             await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - so that processes do not knock together
             wait_s = min(_LONGEST_WAIT_S / 1.2, wait_s * 2)
@@ -396,15 +396,22 @@ class _Link(Generic[T]):
         return await self._prepare(connection)
 
     async def _until_broken(self, connection: AbstractConnection) -> str:
-        """Look every few seconds whether the broker still answers and the queue is still there."""
+        """Until it is given up; raises when the broker, asked every few seconds, does not answer or has no queue any more."""
+        given_up, asking = asyncio.ensure_future(self._broken.wait()), asyncio.ensure_future(self._keep_asking(connection))
+        try:
+            await asyncio.wait({given_up, asking}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+            return "connection lost"
+        finally:
+            given_up.cancel()
+            _leave(asking)
+
+    async def _keep_asking(self, connection: AbstractConnection) -> None:
         channel = await _in_time(_opened(connection))
-        while not self._broken.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    await self._broken.wait()
-                    break
+        while True:
+            await asyncio.sleep(_LOOK_S)
             await _in_time(channel.queue_declare(self._queue, passive=True))
-        return "connection lost"
 
     def _say(self, why: str) -> None:
         if time.monotonic() - self._said_at >= _SAY_AGAIN_S or not self._said_at:

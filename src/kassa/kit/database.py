@@ -83,6 +83,7 @@ class Tx:
         "connection",
         "database",
         "notes",
+        "reads_only",
     )
 
     def __init__(self, connection: Any, database: Database, *, alone: bool = False, lasting: bool = True) -> None:
@@ -95,6 +96,7 @@ class Tx:
         self._last: dict[object, tuple[bool, Callable[[Tx], Awaitable[None]]]] = {}
         self._restoring: dict[object, Callable[[], None]] = {}
         self._after: dict[object, Callable[[], None]] = {}
+        self.reads_only = False
         self.notes: dict[object, Any] = {}
         """What the rooms keep for the end of the transaction, each under a key of its own."""
 
@@ -305,6 +307,8 @@ class Database:
             tx.announce()
         except (*LOST, *TRY_AGAIN, *REFUSED) as error:
             tx.restore()
+            if tx.reads_only and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                raise  # a write in a snapshot: our mistake, not a standby's answer
             raise self._away(name, error, tx.connection) from error
         except BaseException:
             tx.restore()
@@ -321,6 +325,7 @@ class Database:
         """
         async with self.transaction(name) as tx:
             tx.be_patient()
+            tx.reads_only = True
             await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await tx.execute("SET LOCAL statement_timeout = 0")
             yield tx

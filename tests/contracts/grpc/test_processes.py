@@ -220,14 +220,14 @@ def test_what_it_answered_is_there_after_a_power_cut(single: Alone, meet: Meet) 
 @pytest.mark.parametrize(
     "module", [("payments_service.server",), ("kassa", "rpc"), ("kassa", "serve")], ids=["module", "rpc", "serve"]
 )
-def test_port_is_the_grpc_port_when_it_runs_alone(kassa_dsn: str, tmp_path: Path, meet: Meet, module: tuple[str, ...]) -> None:
+def test_port_is_the_grpc_port_when_it_runs_alone(beside: Server, tmp_path: Path, meet: Meet, module: tuple[str, ...]) -> None:
     port = rig.free_port()
     process = alone(
         tmp_path,
         port,
         *module,
         **{"SURFACES": "grpc"} if "serve" in module else {},
-        DATABASE_URL=kassa_dsn,
+        DATABASE_URL=beside.dsn,
         KASSA_SECRET=SECRET,
         PRODUCTION="false",
         PORT=str(port),

@@ -109,7 +109,7 @@ def test_anything_else_is_final(client: PaymentClient, service: Service, code: S
 
 def test_it_gives_up_when_its_time_is_over(address: str, service: Service) -> None:
     service.script = [StatusCode.ABORTED] * 10_000
-    with PaymentClient(address, patience=Patience(0.2, 0.4, 0.01, 0.02)) as client, pytest.raises(Unanswered) as given_up:
+    with PaymentClient(address, patience=Patience(5, 1.5, 0.01, 0.02)) as client, pytest.raises(Unanswered) as given_up:
         client.request(**ORDER)
     assert given_up.value.code is StatusCode.ABORTED
     assert len(service.seen) > 5
