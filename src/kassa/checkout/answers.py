@@ -7,13 +7,16 @@ import time
 import uuid
 
 from kassa import orders
+from kassa.checkout import store
 from kassa.checkout.wishes import Placed, RenderOrder, Replayed
 from kassa.kit import once
 from kassa.kit.context import Context
 
+LINK_WAIT_S = 3.0
+"""Seconds that the first answer to an order waits for the link to pay it at most."""
+_ABANDONED_S = 2 * LINK_WAIT_S
+"""Seconds after which a key without an answer has lost its owner. It is sooner known where another process leads the checkout."""
 _LOOK_S = 0.05
-_ABANDONED_S = 6.0
-"""An order's first answer waits 3 s for a link at most; a key that is older and has no answer has lost its owner."""
 
 
 async def repeat(ctx: Context, key: once.Key, render: RenderOrder) -> Replayed | Placed | None:
@@ -41,11 +44,16 @@ async def wait_for_answer(ctx: Context, key: once.Key, found: once.Found) -> Rep
 
 
 async def _take_over(ctx: Context, key: once.Key, found: once.Found, render: RenderOrder) -> Placed:
-    abandoned = found.subject is not None and found.age_s > _ABANDONED_S
-    order = await orders.find(ctx.db, key.merchant_id, uuid.UUID(found.subject)) if abandoned and found.subject else None
-    if order is None:
+    order = await orders.find(ctx.db, key.merchant_id, uuid.UUID(found.subject)) if found.subject else None
+    if order is None or not (found.age_s > _ABANDONED_S or await _is_led_anew(ctx, order, found)):
         raise once.InProgress
     placed = Placed(order, created=True)
     async with ctx.db.transaction("checkout.answer") as tx:
         await once.answer(tx, ctx.keys, key, *render(placed))
     return placed
+
+
+async def _is_led_anew(ctx: Context, order: orders.Order, found: once.Found) -> bool:
+    """Whether another process took the checkout over, and has the link or has had the time that the first one has for it."""
+    ready = order.payment_url is not None or found.age_s > LINK_WAIT_S
+    return ready and await store.was_taken_over(ctx.db, order.merchant_id, order.checkout_id)

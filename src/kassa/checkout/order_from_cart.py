@@ -14,7 +14,7 @@ from datetime import timedelta
 from kassa import carts, catalog, notices, orders
 from kassa.catalog import Offer
 from kassa.checkout import start, store
-from kassa.checkout.answers import repeat
+from kassa.checkout.answers import LINK_WAIT_S, repeat
 from kassa.checkout.held import Held
 from kassa.checkout.payme import TokenPayment, with_link
 from kassa.checkout.rules import Rules
@@ -28,7 +28,6 @@ from kassa.kit.money import Money
 from kassa.notices import Contact
 from kassa.payments.payme.model import PaymeRules
 
-LINK_WAIT_S = 3.0
 _BUYER_ACTS = frozenset({"link", "payme"})
 _LOOKS = 8
 

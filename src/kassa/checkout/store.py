@@ -381,6 +381,14 @@ async def claim_due(db: Database, merchant_id: str, checkout_ids: Sequence[uuid.
     return [_checkout(row) for row in rows]
 
 
+async def was_taken_over(reader: Reader, merchant_id: str, checkout_id: uuid.UUID) -> bool:
+    """Whether anybody else than its maker has led this checkout."""
+    found: bool | None = await reader.value(
+        "SELECT lease_version > 1 FROM checkouts WHERE merchant_id = $1 AND checkout_id = $2", merchant_id, checkout_id
+    )
+    return bool(found)
+
+
 async def renew(db: Database, checkout: Checkout, lease_s: float) -> bool:
     """Hold the lease for longer; False when it was lost."""
     return bool(

@@ -41,6 +41,5 @@ async def test_a_claim_reads_what_it_names_and_no_history(town: Town) -> None:
     before = await _read(world)
     await _deliver(town, world, _NEW)
     read = await _read(world) - before
-    print('READ', read)
     assert _NEW < read < _MOST * _NEW
     assert {each["status"] for each in await town.deliveries()} == {"success"}
