@@ -14,7 +14,7 @@ import aiohttp
 from kassa import __version__, demo, migrate, webhooks, workers
 from kassa.api.app import Api, create_app
 from kassa.api.checkout.shapes import render_checkout
-from kassa.api.options import ApiOptions, ASGIApp, PaymeOptions, TokenRules
+from kassa.api.options import ApiOptions, ASGIApp, Pages, PaymeOptions, TokenRules
 from kassa.cardwatch import CardLimits
 from kassa.catalog import Shelf, Sources
 from kassa.catalog.sources import AmbassadorService, OwnAmbassadors, OwnSource, ProductService, Source
@@ -38,6 +38,7 @@ from kassa.notices.ways.mail import Mail, Post, Sender
 from kassa.notices.ways.mailgun import Mailgun
 from kassa.notices.ways.notification import NotificationService
 from kassa.notices.ways.smtp import Smtp
+from kassa.pages import PREFIXES, PageOptions, Refusals, pages_routers
 from kassa.payments import Provider, Providers, payme
 from kassa.payments.payme.give_back import Subscribe
 from kassa.payments.payme.model import Cashbox, PaymeRules
@@ -144,7 +145,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
             stack.push_async_callback(sandbox.stop)
         yield Kassa(
             ctx,
-            lambda: create_app(ctx, _options(settings, sandbox, redis)),
+            lambda: create_app(ctx, _options(settings, sandbox, redis, _pages(settings, keys))),
             settings.production,
             _rpc_options(settings, redis),
             sandbox,
@@ -332,7 +333,24 @@ def _rpc_options(settings: Settings, redis: Redis | None) -> RpcOptions:
     )
 
 
-def _options(settings: Settings, sandbox: ASGIApp | None, redis: Redis | None) -> ApiOptions:
+def _pages(settings: Settings, keys: Keys) -> Pages | None:
+    if not settings.pages:
+        return None
+    options = PageOptions(
+        groups=settings.pages,
+        keys=keys,
+        secure=_https_only(settings),
+        sandbox=not settings.production,
+        public_url=settings.public_url,
+    )
+    return Pages(pages_routers(options), PREFIXES, Refusals())
+
+
+def _https_only(settings: Settings) -> bool:
+    return settings.production and (settings.public_url or "").startswith("https://")
+
+
+def _options(settings: Settings, sandbox: ASGIApp | None, redis: Redis | None, pages: Pages | None) -> ApiOptions:
     return ApiOptions(
         surfaces=frozenset(settings.surfaces),
         tokens=TokenRules(settings.jwt_secret.encode(), settings.jwt_algorithm, settings.jwt_issuer, settings.jwt_audience),
@@ -346,6 +364,7 @@ def _options(settings: Settings, sandbox: ASGIApp | None, redis: Redis | None) -
         metrics_token=settings.metrics_token,
         sandbox=sandbox,
         redis=redis,
-        https_only=settings.production and (settings.public_url or "").startswith("https://"),
+        https_only=_https_only(settings),
         payme=PaymeOptions(settings.payme_max_body_bytes, settings.payme_ip_allowlist),
+        pages=pages,
     )

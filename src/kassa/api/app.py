@@ -83,11 +83,12 @@ class Api:
 def create_app(ctx: Context, options: ApiOptions) -> Api:
     """Put the application together: the surfaces that `options` names, behind the layers of every request."""
     tokens, proxies, closing = Tokens(options.tokens), Proxies(options.trusted_proxies), Closing()
-    dialects = _dialects()
+    dialects = _dialects(options)
     routers = [router for name, of_surface in _SURFACES.items() if name in options.surfaces for router in of_surface]
     if options.provider_webhook_secret:
         routers.append(payments.provider_router)
     routers += [health.router, *([pages.docs_router(options.surfaces)] if options.docs else [])]
+    routers += options.pages.routers if options.pages else ()
     watch = Watch(options, proxies)
     inner: ASGIApp = Doors(_desk(ctx, tokens, closing, watch, options, proxies), routers, dialects)
     inner = Patience(BodyLimit(inner), dialects, options.request_s)
@@ -125,12 +126,13 @@ def _desk(ctx: Context, tokens: Tokens, closing: Closing, watch: Watch, options:
     )
 
 
-def _dialects() -> Dialects:
+def _dialects(options: ApiOptions) -> Dialects:
     # `/checkout` itself belongs to another contract than what is below it.
     envelope: Dialect = orders.Envelope()
     of_purchases = dict.fromkeys(("/checkout", "/cart", "/purchases"), purchases.Brief())
     others = {"/api/v1": payments.Plain(), "/api": envelope, "/checkout/": checkout.Detail(), "/payme": payme.Rpc()}
-    return Dialects({**others, **of_purchases}, otherwise=Problems())
+    of_pages: dict[str, Dialect] = dict.fromkeys(options.pages.prefixes, options.pages.dialect) if options.pages else {}
+    return Dialects({**others, **of_purchases, **of_pages}, otherwise=Problems())
 
 
 def _with_cors(inner: ASGIApp, options: ApiOptions) -> ASGIApp:

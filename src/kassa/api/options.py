@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from fastapi import APIRouter
 
 from kassa.kit.redis import Redis
 
@@ -34,6 +36,15 @@ class PaymeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """Pages for people beside the contracts: their routes, and how they say no below which addresses (a `Dialect`)."""
+
+    routers: Sequence[APIRouter]
+    prefixes: Sequence[str]
+    dialect: Any
+
+
+@dataclass(frozen=True, slots=True)
 class ApiOptions:
     """The set-up of one HTTP process.
 
@@ -45,7 +56,7 @@ class ApiOptions:
     for `/metrics` from elsewhere than loopback. `sandbox`: gets everything under `/sandbox`, the scope unchanged.
     `redis`: where rate limits are counted together with other processes. `request_s`: seconds after which a request whose answer
     has not begun is given up. `https_only`: browsers are told to come by https from then on. `payme`: how Payme's calls are let in;
-    whom its key is, the verbs know.
+    whom its key is, the verbs know. `pages`: the pages for people, if there are any here.
     """
 
     surfaces: frozenset[str]
@@ -63,3 +74,4 @@ class ApiOptions:
     request_s: float = 60.0
     https_only: bool = False
     payme: PaymeOptions = field(default_factory=PaymeOptions)
+    pages: Pages | None = None

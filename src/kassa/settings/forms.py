@@ -18,6 +18,7 @@ from kassa.cardwatch import CardLimits
 from kassa.events.catalogue import is_pattern
 
 SURFACES = ("orders", "checkout", "purchases", "payments", "grpc")
+PAGES = ("shop", "buyer", "office", "develop")
 MIN_SECRET = 32
 """Bytes of a secret that production accepts."""
 _LONGEST_BROKER_NAME = 240
@@ -76,6 +77,14 @@ def _surfaces(names: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in SURFACES]
     if unknown or not names:
         raise ValueError(f"must name some of {', '.join(SURFACES)}")
+    return names
+
+
+def _pages(names: tuple[str, ...]) -> tuple[str, ...]:
+    if names == ("off",):
+        return ()
+    if not names or any(name not in PAGES for name in names):
+        raise ValueError(f"must be off, or name some of {', '.join(PAGES)}")
     return names
 
 
@@ -253,6 +262,7 @@ SecretBytes = Annotated[bytes, BeforeValidator(secret_bytes)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
 Surfaces = Annotated[Items, AfterValidator(_surfaces)]
+PageGroups = Annotated[Items, AfterValidator(_pages)]
 Networks = Annotated[Items, AfterValidator(_networks)]
 Currencies = Annotated[Items, AfterValidator(_currencies)]
 Rate = Annotated[str, AfterValidator(_rate)]

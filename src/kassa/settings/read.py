@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kassa.cardwatch import CardLimits
 from kassa.events.catalogue import STATUS_CHANGES
 from kassa.settings.forms import (
+    PAGES,
     SURFACES,
     AccountField,
     BrokerName,
@@ -33,6 +34,7 @@ from kassa.settings.forms import (
     Host,
     Networks,
     Origins,
+    PageGroups,
     PaymeId,
     PaymeKey,
     PaymeLogin,
@@ -96,6 +98,9 @@ class Settings(BaseSettings):
         about="seconds that a process which is to stop still serves while /ready says no; 5 in production, 0 in development",
     )
     surfaces: Surfaces = _named("SURFACES", default=SURFACES, about="which contracts this process serves")
+    pages: PageGroups | None = _named(
+        "PAGES", about="which pages for people are served, or off; all in development, buyer and office in production"
+    )
     http_host: str = _named("APP_HOST", default=_EVERYWHERE, about="where to listen; development always uses loopback")
     http_port: Port = _named("HTTP_PORT", "PORT", "APP_PORT", default=8000)
     grpc_port: Port = _named("GRPC_PORT", default=7000)
@@ -320,6 +325,7 @@ def _derived(read: Settings, *, development: bool) -> dict[str, Any]:
         "public_url": read.public_url or f"http://localhost:{read.http_port}",
         "redis_url": read.redis_url or (f"redis://{read.redis_host}:{read.redis_port}/0" if read.redis_host else None),
         "api_docs": not read.production if read.api_docs is None else read.api_docs,
+        "pages": (("buyer", "office") if read.production else PAGES) if read.pages is None else read.pages,
         "email_backend": read.email_backend or ("none" if read.production else "console"),
         "allow_private_callbacks": not read.production if read.allow_private_callbacks is None else read.allow_private_callbacks,
         "simulated_payments": not read.production if read.simulated_payments is None else read.simulated_payments,

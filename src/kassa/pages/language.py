@@ -1,0 +1,77 @@
+"""The languages of the pages: which one a caller reads, and the words in it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from http.cookies import CookieError, SimpleCookie
+from importlib import resources
+from typing import Any
+
+from babel.core import Locale, negotiate_locale
+
+from kassa.api.call import header
+from kassa.api.options import Scope
+
+LANGUAGES = {"en": "English", "ru": "Русский", "uz": "Oʻzbekcha"}  # noqa: RUF001 - the letter of the Uzbek alphabet
+COOKIE = "kassa_language"
+_ENDLESS = 200
+"""No header of languages is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A language as a page speaks it."""
+
+    code: str
+
+    @property
+    def locale(self) -> Locale:
+        """How numbers, money and times are written."""
+        return Locale.parse(self.code)
+
+    def say(self, key: str, /, **values: Any) -> str:
+        """The words under `key`, with `values` put in at `{name}`; with `count` among them the plural that fits is taken.
+
+        In English where this language has none. Raises `KeyError` for a key that English has not either.
+        """
+        found = _words(self.code).get(key) or _words("en")[key]
+        if isinstance(found, Mapping):
+            plural = self.locale.plural_form(values["count"])
+            found = found.get(plural, found["other"])
+        return str(found).format_map(values) if values else str(found)
+
+
+def speech_of(scope: Scope) -> Speech:
+    """The caller's choice (a cookie), else what the browser prefers, else English."""
+    return Speech(_chosen(scope) or _preferred(header(scope, b"accept-language") or ""))
+
+
+def is_language(code: str) -> bool:
+    """Whether pages speak it."""
+    return code in LANGUAGES
+
+
+def _chosen(scope: Scope) -> str | None:
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(header(scope, b"cookie") or "")
+    except CookieError:
+        return None
+    found = cookies[COOKIE].value if COOKIE in cookies else ""
+    return found if is_language(found) else None
+
+
+def _preferred(accepted: str) -> str:
+    """Of the languages that a browser names, the first one of ours. They stand in order of preference nearly always."""
+    named = [part.split(";")[0].strip().replace("-", "_") for part in accepted[:_ENDLESS].split(",")]
+    return (negotiate_locale(named, list(LANGUAGES), sep="_") or "en")[:2]
+
+
+@cache
+def _words(code: str) -> Mapping[str, Any]:
+    """Flat: `cart.empty` → words, or a table of plurals."""
+    text = (resources.files("kassa.pages") / "words" / f"{code}.toml").read_text("utf-8")
+    return {f"{room}.{key}": words for room, entries in tomllib.loads(text).items() for key, words in entries.items()}
