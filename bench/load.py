@@ -70,9 +70,13 @@ class Caller(asyncio.Protocol):
         self.transport = transport
         self.ask()
 
+    def next_request(self) -> bytes | None:
+        """What to send now; None when the plan is done."""
+        return self.crowd.next_request()
+
     def ask(self) -> None:
         """Send the next request, unless the time is over."""
-        request = self.crowd.next_request()
+        request = self.next_request()
         if request is None:
             self.transport.close()
             return
@@ -104,7 +108,7 @@ class Crowd:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.templates = [_template(plan, body) for body in plan.bodies]
+        self.templates = [template(plan.path, plan.token, body) for body in plan.bodies]
         self.sent = 0
         self.inside = plan.at_once
         self.statuses: Counter[str] = Counter()
@@ -119,7 +123,7 @@ class Crowd:
             return None
         request = self.templates[self.sent % len(self.templates)]
         self.sent += 1
-        return request.replace(_PLACE, secrets.token_hex(12).encode(), 1)
+        return with_key(request)
 
     def note(self, status: str, seconds: float) -> None:
         """One answer."""
@@ -134,13 +138,19 @@ class Crowd:
             self.done.set()
 
 
-def _template(plan: Plan, body: str) -> bytes:
+def template(path: str, token: str, body: str) -> bytes:
+    """A request that wants a key."""
     data = body.encode()
     head = (
-        f"POST {plan.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {plan.token}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\nIdempotency-Key: "
     )
     return head.encode() + _PLACE + b"\r\n\r\n" + data
+
+
+def with_key(request: bytes) -> bytes:
+    """The request under a key of its own."""
+    return request.replace(_PLACE, secrets.token_hex(12).encode(), 1)
 
 
 async def run(plan: Plan) -> Happened:
@@ -149,9 +159,19 @@ async def run(plan: Plan) -> Happened:
     loop = asyncio.get_running_loop()
     await asyncio.gather(*(loop.create_connection(lambda: Caller(crowd), "127.0.0.1", plan.port) for _ in range(plan.at_once)))
     await crowd.done.wait()
-    times = sorted(crowd.times) or [0.0]
-    p50, p99 = (times[int(len(times) * share)] * 1000 for share in (0.5, 0.99))
+    return happened(crowd)
+
+
+def happened(crowd: Crowd) -> Happened:
+    """What the crowd has noted."""
+    p50, p99 = (share_of(crowd.times, share) for share in (0.5, 0.99))
     return Happened(dict(crowd.statuses), crowd.ended - crowd.began, p50, p99)
+
+
+def share_of(times: list[float], share: float) -> float:
+    """The time in milliseconds that this share of `times` (in seconds) does not go beyond; 0 when there is none."""
+    ordered = sorted(times) or [0.0]
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
 
 
 if __name__ == "__main__":

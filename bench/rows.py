@@ -1,16 +1,23 @@
-"""The rows of the table that this version measures."""
+"""Rows 1, 5 and 6, and the list of all rows."""
 
 from __future__ import annotations
 
-import json
 import random
+import statistics
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
+from bench.bodies import checkout, two
 from bench.calls import CallPlan, fire_calls
+from bench.full import with_many_orders
+from bench.idle import idle_and_started
 from bench.load import Plan, fire
 from bench.merchants import events_to_merchants
+from bench.neighbours import with_neighbours
+from bench.peer import whole_journey
 from bench.report import Row
+from bench.steady import Steady, keep_coming
 from bench.town import HOT, SPREAD, Town
 from bench.yardstick import pgbench
 
@@ -21,11 +28,13 @@ TABLES = (
 )  # fmt: skip
 AT_ONCE = 16
 CLIENTS = (4, 8, 16)
+SHARES = (0.5, 0.8)
+"""Of the capacity: at these rates it is measured what buyers wait."""
 
 
 def checkout_against_pgbench(place: Town, pairs: int, seconds: int, say: Say) -> Row:
     """A whole checkout over HTTP (token, key, ledger, events) against pgbench writing the same rows with the same commits."""
-    plan = Plan(place.port, "/checkout/process", place.token, [_body(*_two()) for _ in range(500)], AT_ONCE, seconds)
+    plan = Plan(place.port, "/checkout/process", place.token, [checkout(*two()) for _ in range(500)], AT_ONCE, seconds)
     warm = fire(replace(plan, seconds=2))
     say(f"  warmed up: {warm.per_second:.0f} /s, {warm.statuses}")
     best = max(CLIENTS, key=lambda clients: pgbench(place.yard, clients, 2, CLIENTS.index(clients) + 1))
@@ -39,23 +48,32 @@ def checkout_against_pgbench(place: Town, pairs: int, seconds: int, say: Say) ->
         say(f"  pair {pair + 1}: {ours[-1]:.0f} against {theirs[-1]:.0f} /s = {ours[-1] / theirs[-1]:.2f}")
         notes = [f"{AT_ONCE} at once: p50 {happened.p50_ms:.0f} ms, p99 {happened.p99_ms:.0f} ms; pgbench with {best} clients"]
     after = _counts(place, place.dsn), _counts(place, place.yard)
+    waiting = [_waiting(plan, statistics.median(ours), share, say) for share in SHARES]
     mine, other = _per_checkout(before[0], after[0]), _per_checkout(before[1], after[1])
     checks = {
-        "every answer is 200": wrong == 0,
+        "every answer is 200": wrong == 0 and all(each["statuses"] == {"200": each["due"]} for each in waiting),
         f"the same rows per checkout on both sides ({sum(mine.values()):.0f} in {len(TABLES)} tables)": mine == other,
         "kassa verify is clean": place.verify(),
     }
     if mine != other:
         notes.append(f"rows differ: {[(t, mine[t], other[t]) for t in TABLES if mine[t] != other[t]]}")
-    return Row(1, "checkout over HTTP, everything local,", "pgbench, the same rows and commits", 0.5, ours, theirs, checks, notes)
+    what, against = "checkout over HTTP, everything local,", "pgbench, the same rows and commits"
+    return Row(1, what, against, 0.5, ours, theirs, checks, notes, waiting=waiting)
+
+
+def _waiting(plan: Plan, capacity: float, share: float, say: Say) -> dict[str, Any]:
+    rate = capacity * share
+    waited = keep_coming(Steady(plan.port, plan.path, plan.token, plan.bodies, rate, max(10.0, plan.seconds * 2)))
+    say(f"  at a steady {rate:.0f} /s: {waited.times_ms}")
+    return {"share": share, "rate": round(rate, 1), **asdict(waited)}
 
 
 def one_hot_product(place: Town, pairs: int, seconds: int, say: Say) -> Row:
     """200 buyers on one product against 200 buyers spread over ten thousand products."""
     del seconds
     pieces, buyers = 1500, 200
-    hot = Plan(place.port, "/checkout/process", place.token, [_body(HOT)], buyers, 120, pieces + buyers)
-    spread_bodies = [_body(f"p{random.randint(1, SPREAD)}") for _ in range(2000)]
+    hot = Plan(place.port, "/checkout/process", place.token, [checkout(HOT)], buyers, 120, pieces + buyers)
+    spread_bodies = [checkout(f"p{random.randint(1, SPREAD)}") for _ in range(2000)]
     spread = Plan(place.port, "/checkout/process", place.token, spread_bodies, buyers, 120, pieces + buyers)
     ours, theirs, exact = [], [], True
     for pair in range(pairs):
@@ -105,34 +123,16 @@ def _keyed(place: Town) -> dict[str, int]:
     return dict(row)
 
 
-ROWS: dict[int, Callable[[Town, int, int, Say], Row]] = {
+ROWS: dict[int, Callable[[Town, int, int, Say], Row | list[Row]]] = {
     1: checkout_against_pgbench,
+    2: with_neighbours,
+    3: whole_journey,
+    4: with_many_orders,
     5: one_hot_product,
     6: keyed_payment_over_grpc,
     7: events_to_merchants,
+    8: idle_and_started,
 }
-
-
-def _two() -> tuple[str, str]:
-    first, second = random.sample(range(1, SPREAD + 1), 2)
-    return f"p{first}", f"p{second}"
-
-
-def _body(*products: str) -> str:
-    return json.dumps(
-        {
-            "payment_method": {"type": "credit_card", "card_number": "4111111111111111", "card_expiry": "12/25", "card_cvv": "123"},
-            "customer_email": "customer@example.com",
-            "shipping_address": {
-                "street": "Rua das Flores",
-                "number": "123",
-                "city": "Sao Paulo",
-                "state": "SP",
-                "zip_code": "01234-567",
-            },
-            "items": [{"product_id": product, "quantity": 1} for product in products],
-        }
-    )
 
 
 def _counts(place: Town, dsn: str) -> dict[str, int]:

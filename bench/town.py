@@ -81,6 +81,20 @@ class Town:
             yield port
 
     @contextlib.contextmanager
+    def stubs(self) -> Iterator[int]:
+        """The neighbours of row 2; the port where they answer."""
+        port = _free_port()
+        with _running([sys.executable, "-m", "bench.stubs", str(port)], self.environment, port):
+            yield port
+
+    @contextlib.contextmanager
+    def plain(self, stubs: int) -> Iterator[int]:
+        """The plain service of row 2 on the yardstick's database, with neighbours at `stubs`; the port where it answers."""
+        port, url = _free_port(), f"http://127.0.0.1:{stubs}"
+        with _running([sys.executable, "-m", "bench.plain.app", str(port), self.yard, url], self.environment, port):
+            yield port
+
+    @contextlib.contextmanager
     def simple(self) -> Iterator[int]:
         """The bare HTTP handler of `bench.payme` on the yardstick's database; the port where it answers."""
         from bench.simple import TABLE as SIMPLE
@@ -104,6 +118,16 @@ class Town:
         migrate.upgrade(dsn)
         return dsn
 
+    def drop(self, dsn: str) -> None:
+        """Give back the room of a database that is not needed any more."""
+        self.ask(self.dsn, f"DROP DATABASE {urlsplit(dsn).path.lstrip('/')} WITH (FORCE)")
+
+    def stocked(self, name: str) -> str:
+        """One more database, with a shop as in `dsn`."""
+        dsn = self.another(name)
+        asyncio.run(_stock(dsn))
+        return dsn
+
     @contextlib.contextmanager
     def working(self, settings: dict[str, str]) -> Iterator[None]:
         """`kassa work` with these settings, as it is deployed."""
@@ -113,11 +137,11 @@ class Town:
         finally:
             _end(process)
 
-    def verify(self, settings: dict[str, str] | None = None) -> bool:
+    def verify(self, settings: dict[str, str] | None = None, *, patience_s: float = 600) -> bool:
         """Whether `kassa verify` finds every invariant of the books in order."""
         command = [sys.executable, "-m", "kassa", "verify", "--json"]
         environment = self.environment | (settings or {})
-        done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=600)
+        done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=patience_s)
         return done.returncode == 0
 
 

@@ -210,6 +210,64 @@ async def test_what_no_queue_wants_and_what_follows_it_is_not_published(hall: Co
     assert await broker_of(hall).publish([letter(1), letter(2), letter(3, "nobody.wants"), letter(4)]) == 2
 
 
+async def test_thousands_at_once_arrive_whole_and_each_batch_in_its_order(hall: Context, rabbitmq_url: str, name: str) -> None:
+    batches = [[letter(n) for n in range(50)] for _ in range(40)]
+    assert await asyncio.gather(*(broker_of(hall).publish(batch) for batch in batches)) == [50] * 40
+    place = {message.message_id: n for n, message in enumerate(await drain(rabbitmq_url, f"{name}.queue"))}
+    assert len(place) == 2000
+    for batch in batches:
+        places = [place[message.message_id] for message in batch]
+        assert places == sorted(places)
+
+
+async def test_bodies_of_all_sizes_arrive_as_they_were(hall: Context, rabbitmq_url: str, name: str) -> None:
+    bodies = [b"", b"x", b"y" * 20_000, b"z" * 131_064, b"a" * 131_065, bytes(n % 256 for n in range(400_000))]
+    assert await broker_of(hall).publish([replace(letter(), body=body) for body in bodies]) == len(bodies)
+    assert [message.body for message in await drain(rabbitmq_url, f"{name}.queue")] == bodies
+
+
+async def test_what_the_broker_refuses_and_what_follows_it_is_not_published(dsn: str, rabbitmq_url: str, name: str) -> None:
+    connection = await aio_pika.connect(rabbitmq_url)
+    async with connection:
+        channel = await connection.channel()
+        full = {"x-max-length": 3, "x-overflow": "reject-publish"}
+        await channel.declare_queue(f"{name}.queue", durable=True, arguments=full)
+    async with open_hall(dsn, rabbitmq_url, name) as ctx:
+        assert await broker_of(ctx).ready(10)
+        assert await broker_of(ctx).publish([letter(n) for n in range(10)]) == 3
+        assert broker_of(ctx).connected, "a refusal says nothing about the connection"
+    await remove(rabbitmq_url, name)
+
+
+async def test_a_connection_that_is_cut_within_batches_ends_them_at_once(dsn: str, rabbitmq_url: str, name: str) -> None:
+    async with Proxy(urlsplit(rabbitmq_url).port or 5672).open() as proxy:
+        url = rabbitmq_url.replace(f":{urlsplit(rabbitmq_url).port or 5672}", f":{proxy.port}")
+        async with open_hall(dsn, url, name) as ctx:
+            assert await broker_of(ctx).ready(10)
+            batches = [[letter(n) for n in range(200)] for _ in range(10)]
+            tasks = [asyncio.create_task(broker_of(ctx).publish(batch)) for batch in batches]
+            await until(lambda: count(rabbitmq_url, f"{name}.queue"))
+            proxy.restore()
+            async with asyncio.timeout(3):  # nobody waits out the deadline
+                confirmed = await asyncio.gather(*tasks)
+            assert await broker_of(ctx).ready(10)
+            arrived = {message.message_id for message in await drain(rabbitmq_url, f"{name}.queue")}
+            for batch, leading in zip(batches, confirmed, strict=True):
+                assert {message.message_id for message in batch[:leading]} <= arrived, "what was confirmed is there"
+            assert await broker_of(ctx).publish([letter()]) == 1
+    await remove(rabbitmq_url, name)
+
+
+async def test_a_busy_line_is_not_taken_for_a_dead_one(hall: Context) -> None:
+    """The library sees nothing of messages, so it is asked something meanwhile: 18 s without a frame would end the line for it."""
+    publisher = broker_of(hall)._publisher.opened
+    until_s = time.monotonic() + 20
+    while time.monotonic() < until_s:
+        assert await broker_of(hall).publish([letter()]) == 1
+        await asyncio.sleep(0.05)
+    assert broker_of(hall)._publisher.opened is publisher
+
+
 async def test_nothing_is_published_inside_a_transaction(hall: Context) -> None:
     async with hall.db.transaction("tell"):
         with pytest.raises(RuntimeError, match="inside 'tell'"):

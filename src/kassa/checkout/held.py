@@ -60,7 +60,7 @@ class Held:
     leads: bool = True
     tried: Tried | None = None
     leased_at: float = field(default_factory=_now_s)
-    lease_s: float = 8.0
+    lease_s: float = 5.0
 
     def key(self, step: str) -> str:
         """The idempotency key of a call to a neighbour."""
@@ -161,7 +161,7 @@ def _shown(steps: list[Step]) -> list[Step]:
     return [replace(step, step=shown_step(step.step)) for step in steps if step.step != ORDER]
 
 
-async def load(reader: Reader, checkout: Checkout, *, lease_s: float = 8.0, leads: bool = True) -> Held:
+async def load(reader: Reader, checkout: Checkout, *, lease_s: float = 5.0, leads: bool = True) -> Held:
     """Read everything about a checkout that has an order and a payment; `leads` when the reader has just taken its lease."""
     assert checkout.order_id is not None
     assert checkout.payment_id is not None

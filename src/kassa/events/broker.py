@@ -2,7 +2,8 @@
 
 Two connections of a process, one to publish and one to consume: a broker that is short of memory stops reading from whoever
 publishes, and must still hear what consumers have done. Each is kept up for ever, and thrown away as soon as it does not answer
-within 5 seconds; nothing of the library's own recovery is used. Addresses and passwords are in no log line and in no error.
+within 5 seconds; nothing of the library's own recovery is used. The library declares and keeps the lines alive, messages go past it
+(`line.py`). Addresses and passwords are in no log line and in no error.
 """
 
 from __future__ import annotations
@@ -12,35 +13,34 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 import aio_pika
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel as Wire
-from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed, DeliveryError, PublishError
-from pamqp.commands import Basic
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 from pamqp.common import FieldTable
 from yarl import URL
 
+from kassa.events import frames
 from kassa.events.catalogue import FAMILIES, TYPES, routing_key
 from kassa.events.envelope import Recorded
+from kassa.events.frames import DELIVER, Message, Properties
+from kassa.events.line import Line
+from kassa.events.publisher import DEADLINE_S, Publisher
 from kassa.kit.database import in_transaction
 
-DEADLINE_S: Final = 5.0
-"""Seconds within which a publish is confirmed, a question answered and a connection made; after that the connection is dead."""
+__all__ = ["CHANNELS", "DEADLINE_S", "PREFETCH", "RETRY", "Broker", "Incoming", "Message", "message_of"]
+
 RETRY: Final = "delivery.retry"
 """The routing key of a delivery that is tried again."""
 PREFETCH: Final = 20
-_IN_TURN = 8
-"""Whoever publishes many lets others in between after so many: what arrives together is then of many merchants, and they are served
-side by side."""
 CHANNELS = 8
 """Consumers of a process: each holds at most `PREFETCH` messages."""
+_FRAME_MAX = 131_072
+"""Bytes of a frame where the broker names no limit: its own usual one."""
 _LOOK_S = 5.0
 _HEARTBEAT_S = 5
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
@@ -54,17 +54,6 @@ V = TypeVar("V")
 log = logging.getLogger("kassa.broker")
 for _library in ("aio_pika", "aiormq"):  # what they would say is said below, once and without an address
     logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is published: JSON bytes, kept by the broker over a restart."""
-
-    routing_key: str
-    message_id: str
-    type: str
-    body: bytes
-    headers: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def message_of(event: Recorded, key: str | None = None, **headers: str) -> Message:
@@ -86,29 +75,54 @@ def message_of(event: Recorded, key: str | None = None, **headers: str) -> Messa
 class Incoming:
     """A message that has arrived. It stays the broker's until it is settled, once; a lost connection gives it to somebody else."""
 
-    __slots__ = ("_tag", "_wire", "headers", "message_id", "routing_key")
+    __slots__ = ("_channel", "_line", "_tag", "headers", "message_id", "routing_key")
 
-    def __init__(self, wire: Wire, message: DeliveredMessage) -> None:
-        self._wire = wire
-        self._tag = message.delivery_tag or 0
-        self.message_id = message.header.properties.message_id
-        self.headers: Mapping[str, Any] = message.header.properties.headers or {}
-        self.routing_key = message.routing_key
+    def __init__(self, line: Line, channel: int, tag: int, routing_key: str, properties: Properties) -> None:
+        self._line = line
+        self._channel = channel
+        self._tag = tag
+        self.routing_key = routing_key
+        self.message_id = properties.message_id
+        self.headers = properties.headers
 
-    async def done(self) -> None:
+    def done(self) -> None:
         """It needs nobody any more."""
-        with contextlib.suppress(*_BROKEN):
-            await self._wire.basic_ack(self._tag, wait=False)
+        self._line.write(frames.acknowledged(self._channel, self._tag))
 
-    async def refuse(self) -> None:
+    def refuse(self) -> None:
         """It can never be done: to the dead letters."""
-        with contextlib.suppress(*_BROKEN):
-            await self._wire.basic_reject(self._tag, requeue=False, wait=False)
+        self._line.write(frames.rejected(self._channel, self._tag))
 
-    async def give_back(self) -> None:
+    def give_back(self) -> None:
         """Somebody may try again; after 20 times it is a dead letter."""
-        with contextlib.suppress(*_BROKEN):
-            await self._wire.basic_nack(self._tag, requeue=True, wait=False)
+        self._line.write(frames.given_back(self._channel, self._tag))
+
+
+class _Consumer:
+    """A channel on which messages arrive: each goes to `take`."""
+
+    def __init__(self, line: Line, channel: int, take: Callable[[Incoming], None]) -> None:
+        self._line = line
+        self._channel = channel
+        self._take = take
+        self._next = 0, ""
+
+    def begin(self, method: int, data: bytes, at: int) -> bool | None:
+        """Take what the broker says of a delivery: see `Taker`."""
+        if method != DELIVER:
+            return None
+        self._next = frames.read_deliver(data, at)
+        return True
+
+    def whole(self, message: Properties) -> None:
+        """Hand it on. What goes wrong with it leaves it to the broker, and the next one comes all the same."""
+        try:
+            self._take(Incoming(self._line, self._channel, *self._next, message))
+        except Exception:
+            log.exception("broker: a message was not taken")
+
+    def lost(self) -> None:
+        """The broker gives what was not settled to somebody else."""
 
 
 class Broker:
@@ -119,7 +133,7 @@ class Broker:
         self.queue = queue
         self._url = url
         self._warned: set[str] = set()
-        self._publisher = _Link[Wire](url, queue, self._open_publisher)
+        self._publisher = _Link[Publisher](url, queue, self._open_publisher)
 
     def __repr__(self) -> str:
         return f"Broker({self.exchange!r}, {self.queue!r})"
@@ -142,43 +156,26 @@ class Broker:
         """Publish in this order, all in flight together; returns how many of the leading ones the broker has confirmed.
 
         What is not confirmed within 5 s, refused or returned because no queue wants it, counts as not published, and so does what
-        follows it, though some of it may have arrived. No two of them may have the same `message_id`.
+        follows it, though some of it may have arrived.
         """
         if (outer := in_transaction()) is not None:
             raise RuntimeError(f"published inside {outer!r}")
-        wire = self._publisher.opened
-        if wire is None or not messages:
-            return 0
-        sent = []
-        for message in messages:
-            sent.append(asyncio.ensure_future(self._send(wire, message)))
-            if len(sent) % _IN_TURN == 0:
-                await asyncio.sleep(0)
-        _, late = await asyncio.wait(sent, timeout=DEADLINE_S)
-        for each in late:
-            each.cancel()
-        if late:
-            await asyncio.wait(late)
-        failed = next((n for n, each in enumerate(sent) if each.cancelled() or each.exception() is not None), len(sent))
-        if failed < len(sent):
-            self._note_failure(sent[failed])
-        for each in sent:
-            if not each.cancelled():
-                each.exception()
-        return failed
+        publisher = self._publisher.opened
+        return await publisher.publish(messages) if publisher is not None and messages else 0
 
     @contextlib.asynccontextmanager
     async def consume(self, take: Callable[[Incoming], None]) -> AsyncIterator[None]:
         """Inside the block `take` is called with each message that arrives, over all reconnections."""
 
-        async def open_consumers(connection: AbstractConnection) -> None:
+        async def open_consumers(connection: AbstractConnection, line: Line) -> None:
             await self._declare(connection)
             for _ in range(CHANNELS):
                 channel = await connection.channel(publisher_confirms=False)
                 wire = await _wire(channel)
                 await wire.basic_qos(prefetch_count=PREFETCH)
                 link.watch(channel)
-                await wire.basic_consume(self.queue, _handing(wire, take))
+                line.take(wire.number, _Consumer(line, wire.number, take))
+                await wire.basic_consume(self.queue, _passed_over)
 
         link = _Link[None](self._url, self.queue, open_consumers)
         link.keep_up()
@@ -191,34 +188,15 @@ class Broker:
         """Close the publishing connection, within some seconds at most."""
         await self._publisher.close()
 
-    async def _open_publisher(self, connection: AbstractConnection) -> Wire:
+    async def _open_publisher(self, connection: AbstractConnection, line: Line) -> Publisher:
         await self._declare(connection)
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        channel = await connection.channel(publisher_confirms=True)
         self._publisher.watch(channel)
-        return await _wire(channel)
-
-    async def _send(self, wire: Wire, message: Message) -> None:
-        await wire.basic_publish(
-            message.body,
-            exchange=self.exchange,
-            routing_key=message.routing_key,
-            properties=Basic.Properties(
-                content_type="application/json",
-                delivery_mode=2,
-                message_id=message.message_id,
-                message_type=message.type,
-                headers=dict(message.headers),
-            ),
-            mandatory=True,
-            wait=False,
-        )
-
-    def _note_failure(self, sent: asyncio.Future[None]) -> None:
-        """A refusal leaves the connection as it is. A return says that the queue has gone, silence that the connection is dead."""
-        error = None if sent.cancelled() else sent.exception()
-        log.warning("broker: not confirmed: %s", "no answer" if error is None else type(error).__name__)
-        if not isinstance(error, DeliveryError) or isinstance(error, PublishError):
-            self._publisher.give_up()
+        wire = await _wire(channel)
+        frame_max = wire.connection.connection_tune.frame_max or _FRAME_MAX
+        publisher = Publisher(wire.number, self.exchange, frame_max, line.write, self._publisher.give_up)
+        line.take(wire.number, publisher)
+        return publisher
 
     # ── topology ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -266,65 +244,10 @@ class Broker:
         return True
 
 
-class _Line(TransportFactory):
-    """Makes the transport of one connection, and can end it at once whatever is still to be sent."""
-
-    def __init__(self, *, tls: bool) -> None:
-        self._maker: TransportFactory = TLSTransportFactory() if tls else TCPTransportFactory()
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect."""
-        reader, self._writer = await self._maker.create(url, **kwargs)
-        return reader, cast("asyncio.StreamWriter", _Gathering(self._writer))
-
-    def cut(self) -> None:
-        """End it."""
-        if self._writer is not None:
-            self._writer.transport.abort()
-
-
-class _Gathering:
-    """A writer that sends what is written in one turn of the loop together: the library writes each message by itself."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """Send `data` at the end of this turn."""
-        if not self._parts:
-            asyncio.get_running_loop().call_soon(self._send)
-        self._parts.append(data)
-
-    async def drain(self) -> None:
-        """Send all, and wait while too much is on its way."""
-        self._send()
-        await self._writer.drain()
-
-    def write_eof(self) -> None:
-        """Send all, and say that there is no more."""
-        self._send()
-        self._writer.write_eof()
-
-    def close(self) -> None:
-        """Send all, and close."""
-        self._send()
-        self._writer.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
-
-    def _send(self) -> None:
-        parts, self._parts = self._parts, []
-        if parts and not self._writer.is_closing():  # what was left for a connection that is over is lost with it
-            self._writer.write(b"".join(parts))
-
-
 class _Link(Generic[T]):
     """One connection, made anew for ever; `opened` is what `prepare` gave for the present one."""
 
-    def __init__(self, url: str, queue: str, prepare: Callable[[AbstractConnection], Awaitable[T]]) -> None:
+    def __init__(self, url: str, queue: str, prepare: Callable[[AbstractConnection, Line], Awaitable[T]]) -> None:
         self.opened: T | None = None
         self.up = asyncio.Event()
         self._url = URL(url)
@@ -368,13 +291,13 @@ class _Link(Generic[T]):
     async def _live(self) -> str:
         """One connection from its beginning to its end; returns why it ended."""
         self._broken = asyncio.Event()
-        line = _Line(tls=self._url.scheme == "amqps")
+        line = Line(tls=self._url.scheme == "amqps")
         url = self._url if "heartbeat" in self._url.query else self._url.update_query(heartbeat=_HEARTBEAT_S)
         connection = aio_pika.Connection(url)
         connection.kwargs["transport_factory"] = line
         broken = True
         try:
-            self.opened = await _in_time(self._open(connection))
+            self.opened = await _in_time(self._open(connection, line))
             self.up.set()
             if self._said_at:
                 log.info("broker: connected again")
@@ -390,10 +313,10 @@ class _Link(Generic[T]):
             self.up.clear()
             await _throw_away(connection, line, broken=broken)
 
-    async def _open(self, connection: aio_pika.Connection) -> T:
+    async def _open(self, connection: aio_pika.Connection, line: Line) -> T:
         await connection.connect()
         connection.close_callbacks.add(lambda *_: self.give_up())
-        return await self._prepare(connection)
+        return await self._prepare(connection, line)
 
     async def _until_broken(self, connection: AbstractConnection) -> str:
         """Until it is given up; raises when the broker, asked every few seconds, does not answer or has no queue any more."""
@@ -459,7 +382,7 @@ def _forget(task: asyncio.Future[Any]) -> None:
 _left: set[asyncio.Future[Any]] = set()
 
 
-async def _throw_away(connection: aio_pika.Connection, line: _Line, *, broken: bool) -> None:
+async def _throw_away(connection: aio_pika.Connection, line: Line, *, broken: bool) -> None:
     if broken:
         line.cut()
     closing = asyncio.ensure_future(connection.close())
@@ -470,8 +393,5 @@ async def _throw_away(connection: aio_pika.Connection, line: _Line, *, broken: b
     _leave(closing)
 
 
-def _handing(wire: Wire, take: Callable[[Incoming], None]) -> Callable[[DeliveredMessage], Coroutine[Any, Any, None]]:
-    async def hand(message: DeliveredMessage) -> None:
-        take(Incoming(wire, message))
-
-    return hand
+async def _passed_over(_: object) -> None:
+    """What the library would be given: messages do not come so far."""

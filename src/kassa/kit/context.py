@@ -78,7 +78,7 @@ class Context:
     background: Background = field(default_factory=Background)
     once_at_a_time: OnceAtATime = field(default_factory=OnceAtATime)
     ports: Mapping[type, Any] = field(default_factory=dict)
-    lease_s: float = 8.0
+    lease_s: float = 5.0
     """Seconds that a leader of a piece of work may be silent before another takes over."""
 
     def port(self, kind: type[T]) -> T:

@@ -10,15 +10,13 @@ from http.cookies import CookieError, SimpleCookie
 from importlib import resources
 from typing import Any
 
-from babel.core import Locale, negotiate_locale
+from babel.core import Locale
 
 from kassa.api.call import header
 from kassa.api.options import Scope
+from kassa.kit.languages import LANGUAGES, is_language, preferred
 
-LANGUAGES = {"en": "English", "ru": "Русский", "uz": "Oʻzbekcha"}  # noqa: RUF001 - the letter of the Uzbek alphabet
 COOKIE = "kassa_language"
-_ENDLESS = 200
-"""No header of languages is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,7 @@ class Speech:
 
 def speech_of(scope: Scope) -> Speech:
     """The caller's choice (a cookie), else what the browser prefers, else English."""
-    return Speech(_chosen(scope) or _preferred(header(scope, b"accept-language") or ""))
-
-
-def is_language(code: str) -> bool:
-    """Whether pages speak it."""
-    return code in LANGUAGES
+    return Speech(_chosen(scope) or preferred(header(scope, b"accept-language")))
 
 
 def _chosen(scope: Scope) -> str | None:
@@ -64,14 +57,11 @@ def _chosen(scope: Scope) -> str | None:
     return found if is_language(found) else None
 
 
-def _preferred(accepted: str) -> str:
-    """Of the languages that a browser names, the first one of ours. They stand in order of preference nearly always."""
-    named = [part.split(";")[0].strip().replace("-", "_") for part in accepted[:_ENDLESS].split(",")]
-    return (negotiate_locale(named, list(LANGUAGES), sep="_") or "en")[:2]
-
-
 @cache
 def _words(code: str) -> Mapping[str, Any]:
     """Flat: `cart.empty` → words, or a table of plurals."""
     text = (resources.files("kassa.pages") / "words" / f"{code}.toml").read_text("utf-8")
     return {f"{room}.{key}": words for room, entries in tomllib.loads(text).items() for key, words in entries.items()}
+
+
+__all__ = ["COOKIE", "LANGUAGES", "Speech", "is_language", "speech_of"]

@@ -82,7 +82,7 @@ class Desk:
         read = _read(incoming)
         if read is None:
             log.warning("a message of the broker names no event")
-            self._spawn(incoming.refuse())
+            incoming.refuse()
             return
         merchant_id, asked = read
         self._waiting.setdefault(merchant_id, []).append(asked)
@@ -126,7 +126,7 @@ class Desk:
                 log.warning("messages of the broker: %s", error.code)
                 if self._closed or asyncio.get_running_loop().time() > until:
                     for each in batch:
-                        await each.incoming.give_back()
+                        each.incoming.give_back()
                     return
                 await asyncio.sleep(_AGAIN_S)
             else:
@@ -134,7 +134,7 @@ class Desk:
         for each in batch:
             if each.event_id in unknown:
                 log.warning("a message of the broker names an unknown event")
-                await each.incoming.refuse()
+                each.incoming.refuse()
         self._spawn(self._settle(merchant_id, [each.incoming for each in batch if each.event_id not in unknown], attempts))
 
     async def _settle(self, merchant_id: str, messages: Sequence[Incoming], attempts: Sequence[asyncio.Task[None]]) -> None:
@@ -153,7 +153,7 @@ class Desk:
             self._slow.add(merchant_id)
         crash.reach("acknowledge", "before_call")
         for message in messages:
-            await message.done()
+            message.done()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
