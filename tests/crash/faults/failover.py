@@ -13,7 +13,7 @@ import psycopg
 from tests import rig
 from tests.crash import clusters, judging
 from tests.crash.clusters import Cluster
-from tests.crash.crowd import Crowd
+from tests.crash.crowd import PLENTY, Crowd
 from tests.crash.fault import fault
 from tests.crash.faults.database import SECRET, bought_since, trouble, wait_for
 from tests.crash.field import Field, Run
@@ -40,7 +40,7 @@ def failover(field: Field) -> None:
     field.at_end(pair[1].close)
     town = town_on(field, pair)
     servers = [town.born("dev"), town.born("serve")]
-    with Crowd(servers, size=10) as crowd:
+    with Crowd(servers, size=10, basket=PLENTY) as crowd:
 
         def one(run: Run) -> None:
             time.sleep(run.chance.uniform(0.3, 0.8))
@@ -108,7 +108,7 @@ def migration_under_load(field: Field) -> None:
     watcher = threading.Thread(target=pauses.watch, args=(over,))
     watcher.start()
     head = migrate.revisions()[1]
-    with Crowd(servers, size=8) as crowd:
+    with Crowd(servers, size=8, basket=PLENTY) as crowd:
 
         def one(run: Run) -> None:
             add_revision(newer, run.number, _CHANGES[run.number % len(_CHANGES)].format(n=run.number))

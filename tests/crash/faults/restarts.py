@@ -19,7 +19,7 @@ import psutil  # type: ignore[import-untyped]
 from tests import rig
 from tests.crash.asking import Ask, headers_of
 from tests.crash.balancer import Balancer, grpc_says_yes, http_says_yes
-from tests.crash.crowd import Crowd
+from tests.crash.crowd import PLENTY, Crowd
 from tests.crash.fault import fault
 from tests.crash.faults.database import SECRET, SERVICES, trouble, wait_for
 from tests.crash.field import Field, Run
@@ -42,10 +42,6 @@ _NOT_TAKEN_UP = f"""{_UNFINISHED}
 """A card that the payment service has never seen is asked about for 15 s before it counts as not charged (checkout contract, 5):
 whoever asks has taken it up."""
 SETTLING_S = 15
-
-PLENTY = (("prod_005", 1), ("prod_gift", 1))
-"""Things that do not run out, however fast a machine sells them."""
-
 
 @fault(
     "F57",
