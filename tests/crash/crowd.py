@@ -18,6 +18,10 @@ from .history import History
 from .stories import BASKET, Buyer
 
 
+PLENTY = (("prod_005", 1), ("prod_gift", 1))
+"""Things that do not run out, however fast a machine sells them."""
+
+
 class _Unanswered(Exception):
     """Somebody's patience has ended."""
 
