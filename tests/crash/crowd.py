@@ -17,7 +17,6 @@ from .asking import Ask, Broken, Calls, Said, call, is_final
 from .history import History
 from .stories import BASKET, Buyer
 
-
 PLENTY = (("prod_005", 1), ("prod_gift", 1))
 """Things that do not run out, however fast a machine sells them."""
 

@@ -43,6 +43,7 @@ _NOT_TAKEN_UP = f"""{_UNFINISHED}
 whoever asks has taken it up."""
 SETTLING_S = 15
 
+
 @fault(
     "F57",
     "Every process is replaced under load, old and new side by side",
