@@ -44,6 +44,8 @@ def main() -> int:
         if asked.mutants:
             return _hunt(asked)
         results = report.kept() if asked.resume else {}
+        if asked.only:  # what is named is played, whatever was kept of it
+            results = {number: each for number, each in results.items() if number not in {each.number for each in chosen}}
         results |= _play([each for each in chosen if each.number not in results], asked)
     _say_end(results)
     return 1 if any(each.wrong for each in results.values()) else 0
@@ -55,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=0, help="how often each is played (default: as the catalogue says)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="for all chance; printed, so that it can be repeated")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="so many side by side")
-    parser.add_argument("--resume", action="store_true", help="leave out what this version of the code has a result of")
+    parser.add_argument("--resume", action="store_true", help="leave out what this version of the code has a result of, and is not named by --only")
     parser.add_argument("--list", action="store_true", help="only list the faults")
     parser.add_argument("--hours", type=float, default=0, help="not the catalogue, but trouble by chance for so long")
     parser.add_argument("--soak", action="store_true", help="with --hours: no trouble, and nothing may grow")
