@@ -1,7 +1,7 @@
 # Everything that is done often. `make` alone prints this list, from this file.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check crash soak bench install proto format lint typecheck lock clean
+.PHONY: help run test check crash soak bench bench-peer install proto format lint typecheck lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -26,8 +26,11 @@ crash: install ## Play every fault and write docs/faults.md (ARGS="--only F02 --
 soak: install ## Buy for eight hours and watch memory and tables grow, or not (HOURS=1 for less)
 	@exec .venv/bin/python -m tests.crash --soak --hours $(or $(HOURS),8) $(ARGS)
 
-bench: install ## Print the speed table of this machine
-	@exec .venv/bin/python -m bench $(ARGS)
+bench: install ## Print the speed table of this machine (ROWS=1,7 for some; ORDERS=10000000 in row 4; RECORD=1 writes docs/bench.md)
+	@exec .venv/bin/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(RECORD),--record) $(ARGS)
+
+bench-peer: install ## Install a commerce engine on Node into a scratch folder and drive row 3's journey there (needs node and npm)
+	@exec .venv/bin/python -m bench.engine $(ARGS)
 
 install: ## Make .venv with the locked packages; does nothing when nothing changed
 	@scripts/setup

@@ -2,7 +2,8 @@
 
 Finished purchases that Kassa itself made are read row by row and repeated N times by the server: new ids (UUIDv7, in the order of
 time), new keys, the same amounts, so that `kassa verify` is clean afterwards. What a purchase is made of is read from the
-tables as they are; a column that comes later is copied along.
+tables as they are; a column that comes later is copied along. One statement writes all rows of some thousand copies; indexes are
+set aside meanwhile (`bench/aside.py`), so nobody else may use the database.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import json
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 
+from bench.aside import indexes_aside, look_after
+
 AT_ONCE = 20_000
+AT_WORK = 2
 _DAYS = 80
+_SETTINGS = "SET session_replication_role = replica; SET synchronous_commit = off; SET jit = off"
 _EVENTS_AT_MOST = 100
 """Of one purchase: so far apart are the places of two purchases in the feed."""
 _OF_A_PURCHASE = {
@@ -41,6 +47,7 @@ _OF_A_PURCHASE = {
     "events": "subject IN ('checkout:' || $1::uuid, 'order:' || $2::uuid, 'payment:' || $3::uuid)",
     "idempotency_keys": "subject IN ($1::text, $2::text)",
     "bought_lines": "order_id = $2",
+    "payme_transactions": "payment_id = $3",
     "notice_recipients": "order_id = $2",
 }
 """Table to the rows of one purchase; $1 is its checkout, $2 its order, $3 its payment, $4 its cart."""
@@ -76,38 +83,43 @@ def main() -> int:
 async def fill(dsn: str, orders: int, *, templates: int = 20, at_once: int = AT_ONCE) -> tuple[dict[str, int], float]:
     """Repeat up to `templates` of the newest ended purchases until there are `orders` more; rows by table, and seconds."""
     began = time.monotonic()
-    connections = [await asyncpg.connect(dsn) for _ in range(2)]
+    connections = [await asyncpg.connect(dsn, statement_cache_size=1000) for _ in range(AT_WORK)]
     try:
         first = connections[0]
         for each in connections:
-            await each.execute("SET session_replication_role = replica; SET synchronous_commit = off; SET jit = off")
+            await each.execute(_SETTINGS)
         purchases = await _purchases(first, templates)
         if not purchases:
             raise SystemExit("bench.fill: there is no ended purchase to repeat; buy something first")
         done = await first.fetchval("SELECT count(*) FROM orders WHERE order_number LIKE 'FILL-%'")
-        added: dict[str, int] = {}
-        spans = [(n, min(n + at_once, done + orders)) for n in range(done, done + orders, at_once)]
-        await asyncio.gather(*(_work(each, spans, purchases, done + orders, added, orders) for each in connections))
-        await _settle_up(first, purchases, done, done + orders)
-        await first.execute("ANALYZE")
-        return added, time.monotonic() - began
+        last = done + orders
+        added: Counter[str] = Counter()
+        spans = [(n, min(n + at_once, last)) for n in range(done, last, at_once)]
+        async with indexes_aside(connections, list(_OF_A_PURCHASE)):
+            await asyncio.gather(*(_work(each, spans, purchases, last, added, orders) for each in connections))
+        await _settle_up(first, purchases, done, last)
+        await look_after(connections, list(_OF_A_PURCHASE))
+        return dict(added), time.monotonic() - began
     finally:
         for each in connections:
             await each.close()
 
 
 async def _work(
-    connection: Any, spans: list[tuple[int, int]], purchases: Sequence[Purchase], last: int, added: dict[str, int], orders: int
+    connection: Any, spans: list[tuple[int, int]], purchases: Sequence[Purchase], last: int, added: Counter[str], orders: int
 ) -> None:
+    """Take span after span; a statement is prepared once and serves all spans."""
+    statements = [_copies(purchase, number, len(purchases)) for number, purchase in enumerate(purchases)]
     while spans:
         begin, end = spans.pop(0)
         async with connection.transaction():
             for number, purchase in enumerate(purchases):
-                for table, sql in _copies(purchase, number, len(purchases), begin, end, last):
-                    touched = int((await connection.execute(sql)).rsplit(" ", 1)[-1])
-                    added[table] = added.get(table, 0) + touched
+                first = begin + (number - begin) % len(purchases)
+                await connection.execute(statements[number], first, end - 1, last)
+                for table, rows in purchase.rows.items():
+                    added[table] += len(rows) * len(range(first, end, len(purchases)))
         if sys.stderr.isatty() or begin % (AT_ONCE * 10) == 0:
-            print(f"  {added.get('checkouts', 0)} of {orders}", file=sys.stderr, flush=True)
+            print(f"  {added['checkouts']} of {orders}", file=sys.stderr, flush=True)
 
 
 async def _purchases(connection: Any, most: int) -> list[Purchase]:
@@ -147,12 +159,14 @@ async def _purchase(connection: Any, key: Any) -> Purchase:
     purchase.new[key["order_number"]] = "('FILL-' || n)"
     for number, row in enumerate(rows["idempotency_keys"]):
         purchase.new[str(row["key"][1])] = f"('fill-{number}-' || md5(n::text))"
+    for number, row in enumerate(rows["payme_transactions"]):
+        purchase.new[str(row["payme_id"][1])] = f"left(md5('{number}-' || n), 24)"
     return purchase
 
 
 def _ids_in(rows: dict[str, list[dict[str, tuple[str, str | None]]]]) -> set[str]:
     """Every id that one of the purchase's own rows is called by."""
-    own = {"cart_id", "checkout_id", "order_id", "payment_id", "refund_id", "entry_id", "event_id", "line_id"}
+    own = {"cart_id", "checkout_id", "order_id", "payment_id", "refund_id", "entry_id", "event_id", "line_id", "transaction_id"}
     return {
         value
         for table in rows.values()
@@ -162,23 +176,22 @@ def _ids_in(rows: dict[str, list[dict[str, tuple[str, str | None]]]]) -> set[str
     } - {str(uuid.UUID(int=0))}
 
 
-def _copies(purchase: Purchase, number: int, of: int, begin: int, end: int, last: int) -> list[tuple[str, str]]:
-    """For each table one statement that writes the copies n = begin … end - 1 whose turn is this purchase's."""
-    source = f"""
-        FROM (SELECT n, now() - make_interval(days => {_DAYS}) * (({last} - n)::float8 / {last}) AS at
-                FROM generate_series({begin}::bigint, {end - 1}) AS n WHERE n % {of} = {number}) numbered
-        CROSS JOIN LATERAL (SELECT lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') AS hex) stamped
-        CROSS JOIN LATERAL (SELECT left(hex, 8) || '-' || right(hex, 4) AS p1, '-8000-' || lpad(to_hex(n), 12, '0') AS p2) named
-    """
-    statements = []
+def _copies(purchase: Purchase, number: int, of: int) -> str:
+    """One statement that writes the copies n = $1 to $2 whose turn is this purchase's; $3 is the last of all."""
+    parts = [
+        f"""
+        numbered AS MATERIALIZED (
+            SELECT n, at, left(hex, 8) || '-' || right(hex, 4) AS p1, '-8000-' || lpad(to_hex(n), 12, '0') AS p2
+              FROM (SELECT n, at, lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') AS hex
+                      FROM (SELECT n, now() - make_interval(days => {_DAYS}) * (($3::bigint - n)::float8 / $3) AS at
+                              FROM generate_series($1::bigint, $2::bigint, {of}) AS n OFFSET 0) timed OFFSET 0) stamped)
+        """
+    ]
     for table, rows in purchase.rows.items():
-        if not rows:
-            continue
-        names = ", ".join(rows[0])
         for place, row in enumerate(rows):
             values = ", ".join(_value(purchase, table, name, kind, value, place) for name, (kind, value) in row.items())
-            statements.append((table, f"INSERT INTO {table} ({names}) SELECT {values}{source}"))
-    return statements
+            parts.append(f"{table}_{place} AS (INSERT INTO {table} ({', '.join(row)}) SELECT {values} FROM numbered)")
+    return f"WITH {', '.join(parts)} SELECT {number}"
 
 
 def _value(purchase: Purchase, table: str, name: str, kind: str, value: str | None, place: int) -> str:
@@ -190,6 +203,8 @@ def _value(purchase: Purchase, table: str, name: str, kind: str, value: str | No
         return "('buyer-' || n)"
     if kind == "timestamp with time zone":
         return f"at + ({_literal(value)}::timestamptz - {_literal(purchase.began.isoformat())}::timestamptz)"
+    if name.endswith("_ms") and value != "0":
+        return f"floor(extract(epoch FROM at) * 1000)::bigint + {int(value) - int(purchase.began.timestamp() * 1000)}"
     return f"({_with_new(purchase, value)})::{kind}"
 
 

@@ -138,14 +138,15 @@ class Crowd:
             self.done.set()
 
 
-def template(path: str, token: str, body: str) -> bytes:
-    """A request that wants a key."""
+def template(path: str, token: str, body: str, *, keyed: bool = True) -> bytes:
+    """A request; one that is `keyed` wants a key."""
     data = body.encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\nIdempotency-Key: "
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
     )
-    return head.encode() + _PLACE + b"\r\n\r\n" + data
+    key = b"Idempotency-Key: " + _PLACE + b"\r\n" if keyed else b""
+    return head.encode() + key + b"\r\n" + data
 
 
 def with_key(request: bytes) -> bytes:

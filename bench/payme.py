@@ -22,9 +22,10 @@ from bench.town import Town, town
 
 MUST = 5.0
 KEY = "bench-key-of-a-cashbox-of-36-letters"
+CASHBOX = {"PAYME_ID": "650000000000000000000001", "PAYME_KEY": KEY}
 METHODS = ("CheckPerformTransaction", "CreateTransaction", "PerformTransaction", "CheckTransaction", "CancelTransaction")
 _CATALOGUE = (
-    "INSERT INTO merchants (merchant_id, name) VALUES ('1', 'Bench')",
+    "INSERT INTO merchants (merchant_id, name) VALUES ('1', 'Bench') ON CONFLICT DO NOTHING",
     "INSERT INTO channels (merchant_id, channel, currency, methods) VALUES ('1', 'ambassadors', 'UZS', '{payme}')",
     """INSERT INTO products (merchant_id, channel, product_id, sku, name, price_minor, currency)
        SELECT '1', 'ambassadors', n, n, n, 5000000, 'UZS' FROM generate_series(1, 100) n""",
@@ -38,14 +39,19 @@ class Line:
         self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def ask(self, method: str, path: str, authorization: str, body: Any = None) -> tuple[dict[str, Any], float]:
-        """The answer, and how many milliseconds it took."""
+        """The answer, and how many milliseconds it took. Without `authorization` it is asked as merchant 1."""
         raw = None if body is None else json.dumps(body).encode()
         began = time.perf_counter()
-        self._http.request(method, path, raw, {"Authorization": authorization, "Content-Type": "application/json"})
+        self._http.request(method, path, raw, _headers(authorization))
         read = self._http.getresponse().read()
         took_ms = (time.perf_counter() - began) * 1000
         found: dict[str, Any] = json.loads(read)
         return found, took_ms
+
+
+def _headers(authorization: str) -> dict[str, str]:
+    who = {"Authorization": authorization} if authorization else {"X-Merchant-Id": "1"}
+    return {**who, "Content-Type": "application/json"}
 
 
 def main() -> int:
@@ -56,9 +62,8 @@ def main() -> int:
     given = parser.parse_args()
     with town() as place:
         dsn = place.another("kassa_payme")
-        for sql in _CATALOGUE:
-            place.ask(dsn, sql)
-        settings = {"DATABASE_URL": dsn, "SURFACES": "purchases", "PAYME_ID": "650000000000000000000001", "PAYME_KEY": KEY}
+        stock(place, dsn)
+        settings = {"DATABASE_URL": dsn, "SURFACES": "purchases", **CASHBOX}
         with place.serving(settings) as port, place.simple() as bare:
             place.ask(place.yard, INDEX)
             _pair(place, port, bare, 50, 0)
@@ -83,7 +88,7 @@ def _pair(place: Town, port: int, bare: int, orders: int, pair: int) -> tuple[di
     """50th and 99th percentiles of each method, and of the bare handler."""
     buyers = range(pair * 100_000, pair * 100_000 + orders)
     purchases = _purchases(place, port, buyers)
-    basic = "Basic " + base64.b64encode(f"Paycom:{KEY}".encode()).decode()
+    basic = _basic()
     line, times = Line(port), defaultdict[str, list[float]](list)
     for number, (order_id, amount) in zip(buyers, purchases, strict=True):
         for method in METHODS:
@@ -112,6 +117,33 @@ def _purchases(place: Town, port: int, buyers: range) -> list[tuple[str, int]]:
         purchase, _ = line.ask("POST", "/checkout", bearer)
         found.append((purchase["purchase_id"], purchase["amount"]))
     return found
+
+
+def stock(place: Town, dsn: str) -> None:
+    """A shop of ambassadors in the database at `dsn`."""
+    for sql in _CATALOGUE:
+        place.ask(dsn, sql)
+
+
+def buy(place: Town, port: int, many: int, first: int) -> None:
+    """So many purchases by buyers whose numbers begin at `first`, paid at Payme."""
+    basic, line = _basic(), Line(port)
+    buyers = range(first, first + many)
+    for number, (order_id, amount) in zip(buyers, _purchases(place, port, buyers), strict=True):
+        for method in ("CreateTransaction", "PerformTransaction"):
+            body = {"method": method, "id": number, "params": _params(method, f"{number:024d}", order_id, amount)}
+            if "result" not in line.ask("POST", "/payme/webhook", basic, body)[0]:
+                raise RuntimeError(method)
+
+
+def statement(line: Line, from_ms: int, to_ms: int) -> tuple[dict[str, Any], float]:
+    """What Payme is told of this time, and how many milliseconds it took."""
+    body = {"method": "GetStatement", "id": 1, "params": {"from": from_ms, "to": to_ms}}
+    return line.ask("POST", "/payme/webhook", _basic(), body)
+
+
+def _basic() -> str:
+    return "Basic " + base64.b64encode(f"Paycom:{KEY}".encode()).decode()
 
 
 def _params(method: str, payme_id: str, order_id: str, amount: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from joserfc.jwk import OctKey
 
 from bench.bare import TABLE
 from kassa import migrate
+from kassa.cli.process import stoppable
 from kassa.kit import embedded
 
 HOT = "hot"
@@ -104,7 +105,7 @@ class Town:
         with _running([sys.executable, "-m", "bench.simple", str(port), self.yard], self.environment, port):
             yield port
 
-    def token_of(self, user: int) -> str:
+    def token_of(self, user: int | str) -> str:
         """A token of another buyer."""
         return _token(self.environment["JWT_SECRET"], user)
 
@@ -166,6 +167,7 @@ def _running(command: list[str], environment: dict[str, str], port: int) -> Iter
 def town() -> Iterator[Town]:
     """Build it in a folder of its own and take it down again."""
     with tempfile.TemporaryDirectory(prefix="kassa-bench-") as folder, contextlib.ExitStack() as stack:
+        stack.enter_context(stoppable())
         home = Path(folder)
         home.chmod(0o755)
         server = embedded.start(home)
@@ -247,7 +249,7 @@ async def _version(dsn: str) -> str:
     return found
 
 
-def _token(secret: str, user: int = 1) -> str:
+def _token(secret: str, user: int | str = 1) -> str:
     claims = {"id": user, "role": "user", "exp": int(time.time()) + 86400}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))
 

@@ -59,6 +59,11 @@ RABBITMQ = Kind(
     "RabbitMQ", "RABBITMQ_URL", "amqp", 5672, b"AMQP\x00\x00\x09\x01", b"\x01\x00\x00", ("rabbitmq-server",),
     {"apt-get": "rabbitmq-server", "dnf": "rabbitmq-server", "brew": "rabbitmq"},
 )  # fmt: skip
+CHROMIUM = Kind(
+    "Chromium", "CHROMIUM", "", 0, b"", b"", ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"),
+    {"apt-get": "chromium", "dnf": "chromium", "brew": "chromium"},
+)  # fmt: skip
+"""No service: the browser of tests/browser. Here, because it is found and installed in the same way."""
 
 
 # ── own instances ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -406,6 +411,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for kind in (REDIS, RABBITMQ):
         if missing(kind):
             install(kind)
+    if not any(shutil.which(name) for name in (os.environ.get("CHROMIUM", ""), *CHROMIUM.programs) if name):
+        install(CHROMIUM)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -27,6 +27,8 @@ ROOMS = (
     "payments.payme",
     "orders",
     "merchants",
+    "staff",
+    "approvals",
     "carts",
     "webhooks",
     "webhooks.delivery",
@@ -36,6 +38,7 @@ ROOMS = (
     "collect.payme",
     "reconcile",
     "timeline",
+    "desk",
 )
 MONEY = ("kit/money.py", "ledger", "catalog", "payments", "orders", "merchants", "carts", "checkout", "collect", "reconcile")
 

@@ -8,13 +8,20 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException
-from sqlalchemy import text
+from fastapi import Depends, FastAPI, HTTPException, Request
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from bench.plain.neighbours import Declined, Neighbours
 from bench.plain.requests import CheckoutRequest
 from bench.plain.tables import Base, Checkout
+
+
+async def _session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with request.app.state.sessions() as opened:
+        yield opened
+
+
+Session = Annotated[AsyncSession, Depends(_session)]
 
 
 def make(dsn: str, neighbours: Neighbours) -> FastAPI:
@@ -29,19 +36,11 @@ def make(dsn: str, neighbours: Neighbours) -> FastAPI:
         yield
         await engine.dispose()
 
-    async def session() -> AsyncIterator[AsyncSession]:
-        async with sessions() as opened:
-            yield opened
-
     app = FastAPI(lifespan=alive)
-
-    @app.get("/ready")
-    async def ready(db: Annotated[AsyncSession, Depends(session)]) -> dict[str, str]:
-        await db.execute(text("SELECT 1"))
-        return {"message": "ready"}
+    app.state.sessions = sessions
 
     @app.post("/checkout/process")
-    async def process(asked: CheckoutRequest, db: Annotated[AsyncSession, Depends(session)]) -> dict[str, Any]:
+    async def process(asked: CheckoutRequest, db: Session) -> dict[str, Any]:
         return await _process(asked, db, neighbours)
 
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from kassa.kit.neighbour import Neighbour, new_session
 from kassa.kit.own_keys import own_key
 from kassa.kit.redis import Redis
 from kassa.kit.secrets import Keys
+from kassa.kit.tokens import issue_token
 from kassa.notices import NOTICE_WRITTEN, NOTICE_WRITTEN_AFTER_ASKING, Notifier, Users
 from kassa.notices.ways.console import Console
 from kassa.notices.ways.mail import Mail, Post, Sender
@@ -39,6 +41,7 @@ from kassa.notices.ways.mailgun import Mailgun
 from kassa.notices.ways.notification import NotificationService
 from kassa.notices.ways.smtp import Smtp
 from kassa.pages import PREFIXES, PageOptions, Refusals, pages_routers
+from kassa.pages.buyer.track import tracking_address
 from kassa.payments import Provider, Providers, payme
 from kassa.payments.payme.give_back import Subscribe
 from kassa.payments.payme.model import Cashbox, PaymeRules
@@ -46,13 +49,14 @@ from kassa.payments.payme.subscribe import LIVE_API, TEST_API, Receipts
 from kassa.payments.providers import CardService, Cash, External, Links, Payme, Simulated
 from kassa.rpc.options import RpcOptions
 from kassa.sandbox import Sandbox, create_sandbox
-from kassa.settings import SANDBOX_CASHBOX, Settings
+from kassa.settings import SANDBOX_CASHBOX, Settings, demo_password
 from kassa.verify import WatchRules
 from kassa.webhooks import WebhookRules, delivery_made
 from kassa.webhooks.delivery import Deliverer
 
 DRAIN_S = 10.0
 _DELIVERIES_DRAIN_S = 5.0
+_DEMO_TOKEN_S = 12 * 3600
 SHOP, AMBASSADORS = "shop", "ambassadors"
 HOUSE = "1"
 
@@ -66,6 +70,8 @@ class Kassa:
     production: bool
     rpc: RpcOptions
     sandbox: Sandbox | None
+    demo_password: Callable[[], str] | None = None
+    """Gives the password of the back office's demo accounts; never in production."""
 
     @property
     def app(self) -> Api:
@@ -92,7 +98,10 @@ class Kassa:
         """Load the demo shop; returns how many products were new. Refused in production."""
         if self.production:
             raise RuntimeError("demo data is not for production")
-        return await demo.load(self.ctx)
+        new = await demo.load(self.ctx)
+        if self.demo_password is not None:
+            await demo.load_staff(self.ctx, self.demo_password())
+        return new
 
 
 @contextlib.asynccontextmanager
@@ -136,19 +145,20 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
             db=db,
             keys=keys,
             background=background,
-            ports=_ports(settings, session, ambassadors, subscribe) | here,
+            ports=_ports(settings, session, ambassadors, subscribe, keys) | here,
             lease_s=settings.lease_s,
         )
-        sandbox = None
+        sandbox, has_office = None, "office" in (settings.pages or ())
         if not settings.production:
             sandbox = _sandbox(settings, db)
             stack.push_async_callback(sandbox.stop)
         yield Kassa(
             ctx,
-            lambda: create_app(ctx, _options(settings, sandbox, redis, _pages(settings, keys))),
+            lambda: create_app(ctx, _options(settings, sandbox, redis, _pages(settings, keys, session))),
             settings.production,
             _rpc_options(settings, redis),
             sandbox,
+            (lambda: demo_password(settings.kassa_home)) if has_office and not settings.production else None,
         )
 
 
@@ -192,7 +202,11 @@ def _subscribe(settings: Settings, session: aiohttp.ClientSession, db: Database,
 
 
 def _ports(
-    settings: Settings, session: aiohttp.ClientSession, ambassadors: AmbassadorService | None, subscribe: Subscribe | None
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    ambassadors: AmbassadorService | None,
+    subscribe: Subscribe | None,
+    keys: Keys,
 ) -> dict[type, object]:
     product = _neighbour("product", settings.product_service_url, session)
     inventory = _neighbour("inventory", settings.inventory_service_url, session)
@@ -224,7 +238,7 @@ def _ports(
             link_ttl=timedelta(seconds=settings.payment_link_ttl_s),
             keyed_provider=settings.grpc_payment_provider or "external",
         ),
-        Notifier: _notifier(settings, session),
+        Notifier: _notifier(settings, session, keys),
         WebhookRules: _webhook_rules(settings),
         CardLimits: settings.card_limits or CardLimits(),
         WatchRules: WatchRules(every_s=settings.verify_every_s or 0),
@@ -262,13 +276,23 @@ def _fan_out(settings: Settings) -> FanOut:
     return FanOut((NOTICE_WRITTEN_AFTER_ASKING if asks else NOTICE_WRITTEN, told))
 
 
-def _notifier(settings: Settings, session: aiohttp.ClientSession) -> Notifier:
+def _notifier(settings: Settings, session: aiohttp.ClientSession, keys: Keys) -> Notifier:
     service = _neighbour("notification", settings.notification_service_url, session)
     if service is not None:  # it knows its buyers' addresses
         return Notifier(NotificationService(service))
     post = _post(settings, session)
     user = _neighbour("user", settings.user_service_url, session)
-    return Notifier(Mail(post, Sender.read(settings.email_from)) if post else None, Users(user) if user else None)
+    mail = Mail(post, Sender.read(settings.email_from), _follow(settings, keys)) if post else None
+    return Notifier(mail, Users(user) if user else None)
+
+
+def _follow(settings: Settings, keys: Keys) -> Callable[[str, uuid.UUID], str] | None:
+    """Where an order can be followed, for letters; in production only where it was said how the world reaches the pages."""
+    here = settings.public_url or ""
+    unknown = settings.production and here == f"http://localhost:{settings.http_port}"
+    if unknown or "buyer" not in (settings.pages or ()):
+        return None
+    return lambda merchant_id, order_id: here + tracking_address(keys, merchant_id, order_id)
 
 
 def _post(settings: Settings, session: aiohttp.ClientSession) -> Post | None:
@@ -333,7 +357,7 @@ def _rpc_options(settings: Settings, redis: Redis | None) -> RpcOptions:
     )
 
 
-def _pages(settings: Settings, keys: Keys) -> Pages | None:
+def _pages(settings: Settings, keys: Keys, session: aiohttp.ClientSession) -> Pages | None:
     if not settings.pages:
         return None
     options = PageOptions(
@@ -342,8 +366,30 @@ def _pages(settings: Settings, keys: Keys) -> Pages | None:
         secure=_https_only(settings),
         sandbox=not settings.production,
         public_url=settings.public_url,
+        approval_above=settings.office_approval_above or {},
+        surfaces=settings.surfaces,
+        docs=bool(settings.api_docs),
+        demo_token=None if settings.production else _demo_token(settings),
+        bank=None if settings.production else Neighbour("sandbox", f"http://127.0.0.1:{settings.http_port}/sandbox", session),
     )
     return Pages(pages_routers(options), PREFIXES, Refusals())
+
+
+def _demo_token(settings: Settings) -> Callable[[str, str], str]:
+    def make(user: str, role: str) -> str:
+        now = int(time.time())
+        return issue_token(
+            settings.jwt_secret,
+            settings.jwt_algorithm,
+            user,
+            role,
+            issued=now,
+            expires=now + _DEMO_TOKEN_S,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+
+    return make
 
 
 def _https_only(settings: Settings) -> bool:

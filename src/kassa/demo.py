@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 
-from kassa import merchants
+from kassa import merchants, staff
 from kassa.catalog import Channel, Publication, publish, publish_channel
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.kit.money import Money, from_major
 from kassa.merchants.model import SCOPES, Plan
 from kassa.payments import requests
+from kassa.staff.model import AccountExists
 
 HOUSE = "1"
 SHOP = Channel(
@@ -64,6 +66,8 @@ _MERCHANTS = (
     ("8", "Taster Merchant", "taster@example.com", "USD", "5", True),
 )
 
+_STAFF = (("operator", "staff"), ("admin", "admin"))
+
 
 async def load(ctx: Context) -> int:
     """Load the demo shop and merchants; returns how many products were new. Called twice, the second adds nothing."""
@@ -80,6 +84,17 @@ async def load(ctx: Context) -> int:
         await publish_channel(tx, "Demo Merchant", AMBASSADORS)
         await _load_merchants(tx)
         return await publish(tx, SHOP, products) + await publish(tx, AMBASSADORS, ambassadors)
+
+
+async def load_staff(ctx: Context, password: str) -> None:
+    """Make the accounts `operator` and `admin` of the back office. Called twice, or where there are accounts, it adds nothing."""
+    if await staff.accounts_of(ctx.db, HOUSE):
+        return
+    kept = await staff.hashed(password)
+    with contextlib.suppress(AccountExists):  # another process was quicker
+        async with ctx.db.transaction("seed") as tx:
+            for name, role in _STAFF:
+                await staff.add_account(tx, None, HOUSE, name, f"{name}@example.com", role, kept)
 
 
 async def _load_merchants(tx: Tx) -> None:

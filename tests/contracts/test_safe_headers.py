@@ -31,13 +31,18 @@ KEPT = re.compile(r"/docs/.+\.(js|css)|/sandbox.*")
 """What is the same for everybody may be kept; the sandbox is no part of production."""
 
 
+PAGES = {"/", "//evil.example/"}
+"""Pages for people. Their forms must bring an `Origin`, which browsers hide with `no-referrer`; no other site learns of them either."""
+
+
 def wrong_of(answer: httpx2.Response) -> list[str]:
     """What is missing or lax in the headers of an answer."""
     found = answer.headers
     policy = found.get("content-security-policy", "")
+    is_page = answer.status_code == 200 and answer.request.url.path in PAGES
     wishes = {
         "x-content-type-options": found.get("x-content-type-options") == "nosniff",
-        "referrer-policy": found.get("referrer-policy") == "no-referrer",
+        "referrer-policy": found.get("referrer-policy") == ("same-origin" if is_page else "no-referrer"),
         "x-frame-options": found.get("x-frame-options") == "DENY",
         "permissions-policy": "payment=()" in found.get("permissions-policy", ""),
         "cross-origin-opener-policy": found.get("cross-origin-opener-policy") == "same-origin",

@@ -21,6 +21,7 @@ TRANSACTION, CALL = "transaction", "call"
 MOMENTS = {TRANSACTION: ("before_commit", "after_commit"), CALL: ("before_call", "after_call")}
 
 NOT_BY_A_STORY = {
+    "bank": "the pay page of a development server plays the sandbox's bank by it; nothing of ours is written there",
     "card.remove": "nothing calls it yet but the client's own tests; repeated, it is refused",
     "checkout.wait": "says when a held checkout is looked at again, and nothing else; lost, it is looked at again at once",
     "seed": "reached while a development server starts: test_a_start_that_dies_while_it_loads_the_demo_shop",
@@ -35,6 +36,19 @@ NOT_BY_A_STORY = {
     "merchants.route": "a command of an operator: test_commands.py kills it",
     "payme.cashbox": "a command of an operator: test_commands.py kills it",
     "reconcile.note": "a command of an operator: test_commands.py kills it",
+    **dict.fromkeys(
+        (
+            "staff.sign_in",
+            "staff.sign_out",
+            "approvals.ask",
+            "approvals.decide",
+            "approvals.outcome",
+            "catalog.adjust",
+            "notices.again",
+        ),
+        "a form of the back office: test_office.py kills it",
+    ),
+    "staff.change": "a command of an operator: test_commands.py kills it",
     "secrets.reseal": "a command of an operator: test_commands.py kills it",
 }
 """Names that no story reaches, each with the reason or the test that reaches it."""

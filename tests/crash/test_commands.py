@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests import rig
 
-from kassa import cases, collect, merchants, webhooks
+from kassa import cases, collect, merchants, staff, webhooks
 from kassa.collect import CollectRules, KeyedWish
 from kassa.events import FanOut
 from kassa.kit.context import Context
@@ -94,6 +94,11 @@ COMMANDS = (
         ("secrets", "reseal", "--why", "ROTATION"),
         "SELECT count(*)::int AS n FROM audit_log WHERE act = 'secrets.reseal'",
         settings={"KASSA_SECRET": NEW_SECRET, "KASSA_SECRET_OLD": OLD_SECRET},
+    ),
+    Command(
+        "staff.change",
+        ("staff", "disable", "PERSON", "--why", "left the company"),
+        "SELECT count(*)::int AS n FROM staff_accounts WHERE disabled_at IS NOT NULL",
     ),
     Command(
         "webhooks.callback",
@@ -240,6 +245,21 @@ def seller(dsn: str) -> str:
     return rig.run_alone(make)
 
 
+def person(dsn: str) -> str:
+    """An account of the back office."""
+
+    async def make() -> str:
+        db = await Database.connect(dsn, size=2)
+        try:
+            async with db.transaction("person") as tx:
+                await staff.add_account(tx, None, "1", "pavel", "pavel@example.com", "staff", "no password")
+        finally:
+            await db.close()
+        return "pavel"
+
+    return rig.run_alone(make)
+
+
 def key_file(home: Path) -> str:
     """A file with the key of a cashbox."""
     home.mkdir(parents=True, exist_ok=True)
@@ -262,6 +282,7 @@ def test_a_command_that_dies_did_all_of_it_or_nothing(open_town: Callable[..., T
         "CASE": lambda: open_case(town.dsn),
         "BUYER": lambda: refused_buyer(town.dsn),
         "ROTATION": lambda: begun_under_the_old_secret(town.dsn),
+        "PERSON": lambda: person(town.dsn),
         "KEY": lambda: key_file(town.home),
     }
     words = [known[word]() if word in known else word for word in command.words]

@@ -193,6 +193,58 @@ def test_a_buyer_is_written_to_at_each_step_once_and_in_order(
     assert len(mailbox.to(buyer.email)) == 5
 
 
+@pytest.mark.parametrize(
+    ("language", "subject", "follow"),
+    [
+        ("ru-RU,ru;q=0.9,en;q=0.5", "Спасибо за заказ", "Следить за заказом"),
+        ("uz", "buyurtmangiz uchun rahmat", "Buyurtmani kuzatish"),
+    ],
+)
+def test_a_buyer_is_written_to_in_the_language_of_the_browser_and_led_to_the_order(
+    shop: Server, mailbox: Mailbox, sign_in: Callable[..., Buyer], language: str, subject: str, follow: str
+) -> None:
+    buyer = sign_in(shop)
+    buyer.client.headers["Accept-Language"] = language
+    order = buyer.order()
+    first, _ = mailbox.wait(buyer.email, 2)
+    assert subject in str(first.message["Subject"])
+    assert follow in first.html
+    [link] = set(re.findall(r"https?://\S+", first.text))
+    assert link.startswith(f"http://localhost:{shop.url.rpartition(':')[2]}/track/{order['id']}?t=")
+    page = shop.client().get(link.replace("//localhost:", "//127.0.0.1:"), headers={"Accept-Language": language})
+    assert page.status_code == 200
+    assert order["orderNumber"] in page.text
+
+
+def test_every_door_hears_in_which_language_the_buyer_reads(shop: Server, mailbox: Mailbox, sign_in: Callable[..., Buyer]) -> None:
+    """A guest with a card in one call, and a cart of ambassadors that waits for Payme; the tracking page of either opens."""
+    guest, buyer = f"guest{next(_numbers)}@example.com", sign_in(shop)
+    form = {
+        "payment_method": {"type": "debit_card", "card_number": "4111111111111111", "card_expiry": "12/25", "card_cvv": "847"},
+        "customer_email": guest,
+        "shipping_address": {"street": "Rua das Flores", "number": "12", "city": "Recife", "state": "PE", "zip_code": "50000"},
+        "items": [{"product_id": "prod_001", "quantity": 1}],
+    }
+    shop.client().post("/checkout/process", json=form, headers={"Accept-Language": "uz"}).raise_for_status()
+    buyer.client.post("/cart/items", json={"ambassador_id": 1}).raise_for_status()
+    buyer.client.post("/checkout", headers={"Accept-Language": "ru"}).raise_for_status()
+    uzbek, russian = mailbox.wait(guest, 1)[0], mailbox.wait(buyer.email, 1)[0]
+    assert "Karta" in uzbek.text
+    assert "Спасибо за заказ" in str(russian.message["Subject"])
+    for letter in (uzbek, russian):
+        [link] = set(re.findall(r"https?://\S+", letter.text))
+        assert shop.client().get(link.replace("//localhost:", "//127.0.0.1:")).status_code == 200
+
+
+def test_letters_name_no_page_where_pages_are_not_served(
+    start_kassa: StartKassa, mailbox: Mailbox, sign_in: Callable[..., Buyer]
+) -> None:
+    bare = start_kassa(**settings(mailbox), PAGES="off")
+    buyer = sign_in(bare)
+    buyer.order()
+    assert "http" not in mailbox.wait(buyer.email, 2)[0].text
+
+
 def test_a_guest_is_written_to_at_the_address_of_the_form(shop: Server, mailbox: Mailbox) -> None:
     email = f"guest{next(_numbers)}@example.com"
     form = {

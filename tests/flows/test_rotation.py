@@ -33,7 +33,7 @@ CASHBOX_KEY: Final = "x7%Kassa&Rotate?Only@Key#36$Chars=00"
 SELLER: Final = {"X-Merchant-Id": "2"}
 HASHES: Final = {
     "idempotency_keys.payload", "api_key_hashes.key_hash", "payments.card_fingerprint", "checkouts.asked", "payments.metadata",
-    "audit_heads.hash", "audit_log.hash", "audit_log.previous", "card_watch.key",
+    "audit_heads.hash", "audit_log.hash", "audit_log.previous", "card_watch.key", "notice_recipients.email_key",
 }  # fmt: skip
 """Columns of bytes that are not sealed: hashes, and what a caller said over gRPC."""
 

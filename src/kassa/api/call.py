@@ -17,6 +17,7 @@ from kassa.api.options import Receive, Scope, Send
 from kassa.api.streams import Closing
 from kassa.kit.context import Context
 from kassa.kit.jsontext import BadJson
+from kassa.kit.languages import preferred
 
 _BODY_WITHIN_S = 30.0
 _NUMBER = re.compile(r"[0-9]{1,19}")
@@ -77,10 +78,19 @@ class Call(Request):
             return self.caller
         return None
 
+    def bearer(self, token: str) -> Caller:
+        """Who a token names that did not come in the request's own header. Raises `Unauthorized`."""
+        return self._desk.tokens.caller([f"Bearer {token}"])
+
     @property
     def address(self) -> str:
         """Where the caller sits, `unknown` where the server knows no address."""
         return self._desk.address_of(self.scope)
+
+    @property
+    def language(self) -> str:
+        """What the caller reads best of the languages in which buyers are written to (`Accept-Language`), else `en`."""
+        return preferred(self.header(b"accept-language"))
 
     async def read(self) -> bytes:
         """The whole body. Raises `TooLarge`, `BadJson` when it does not come within 30 s, `CallerGone` when it never will."""

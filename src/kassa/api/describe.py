@@ -37,6 +37,12 @@ IDEMPOTENCY_KEY = parameter(
     maxLength=255,
     example="order-form-7731",
 )
+ACCEPT_LANGUAGE = parameter(
+    "header",
+    "Accept-Language",
+    "In which of English, Russian and Uzbek the buyer gets e-mails about this order; else in English. Answers are in English.",
+    type="string",
+)
 REQUEST_ID = parameter(
     "header",
     "X-Request-Id",

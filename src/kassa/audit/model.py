@@ -21,6 +21,9 @@ BEGIN = bytes(32)
 LONGEST_WHY = 1000
 
 ACTS = {
+    "approval.approve": "another admin said yes to an act above the limit",
+    "approval.ask": "an act above the limit was asked for",
+    "approval.reject": "another admin said no to an act above the limit",
     "buyer.forget": "a buyer's personal fields were erased",
     "case.close": "a case was closed by a person's word",
     "cashbox.remove": "a merchant's cashbox at Payme was taken away",
@@ -36,6 +39,7 @@ ACTS = {
     "key.make": "an API key was made",
     "key.revoke": "an API key was revoked",
     "merchant.add": "a merchant was added",
+    "notice.again": "a message to a buyer is sent once more",
     "order.move": "an order was moved",
     "order.note": "tracking data or a note of an order was changed",
     "payment.decide": "a person said what became of a payment",
@@ -46,6 +50,13 @@ ACTS = {
     "route.add": "a rule was added to an alias",
     "route.remove": "a rule was switched off",
     "secrets.reseal": "what is sealed was sealed anew under another secret",
+    "staff.add": "an account of the back office was made",
+    "staff.disable": "an account of the back office was closed",
+    "staff.enable": "an account of the back office was opened again",
+    "staff.password": "an account of the back office got another password",
+    "staff.sign_in": "somebody signed in at the back office",
+    "staff.sign_out": "somebody's sessions at the back office were ended",
+    "stock.adjust": "stock on hand was changed",
     "subscription.activate": "a subscription was made active",
     "subscription.fill": "a merchant got tokens",
     "subscription.suspend": "a subscription was made inactive",
@@ -58,7 +69,10 @@ Plain = str | int | bool | None | Sequence[str] | Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who acts: an `operator` by login, `staff` or `admin` by the token's subject, an API `key` by its id, or a `gateway`."""
+    """Who acts: an `operator` by login, `staff` or `admin` by the token's subject, an API `key` by its id, or a `gateway`.
+
+    Whoever signed in at the back office is `staff` or `admin` by the name of the account.
+    """
 
     kind: str
     name: str

@@ -86,7 +86,7 @@ _HOLD = Write(
     "stock_held",
     """
     stock_wanted AS (
-        SELECT * FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
+        SELECT * FROM unnest((SELECT $4::text[]), (SELECT $5::bigint[])) AS w (product_id, quantity)
     ), stock_locked AS (
         SELECT s.product_id, w.quantity FROM stock_levels s JOIN stock_wanted w USING (product_id)
          WHERE s.merchant_id = $1 AND s.channel = $2

@@ -83,7 +83,7 @@ async def _begin(ctx: Context, wish: ItemsWish, until: float) -> Held | Checkout
         shipping_address=wish.shipping_address,
         card=_trace(ctx, wish.card),
         email=wish.email,
-        contact=Contact(wish.buyer_id, wish.email, wish.name),
+        contact=Contact(wish.buyer_id, wish.email, wish.name, language=wish.language),
         key=wish.key,
         keeps_answer=True,
         at=next(offer.at for offer in offers.values()),

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kassa import audit, cardwatch, carts, cases, notices, orders, payments
+from kassa import approvals, audit, cardwatch, carts, cases, notices, orders, payments
 from kassa.checkout import store
 from kassa.kit import once
 from kassa.kit.context import Context
@@ -98,14 +98,15 @@ async def _forget(tx: Tx, keys: Keys, merchant_id: str, person: Person) -> Forgo
     """What there is is found first; then, in the order of locks: answers under keys, cart, checkouts, orders, payments, tries."""
     emails = await store.guest_emails(tx, merchant_id, person.email) if person.email else []
     found = await store.of_person(tx, merchant_id, person.buyer_id, person.email)
+    buyer_ids = sorted({person.buyer_id} if person.buyer_id else {each.buyer_id for each in found if each.buyer_id})
     order_ids = [each.order_id for each in found if each.order_id is not None]
     payment_ids = [each.payment_id for each in found if each.payment_id is not None]
     subjects = await _subjects(tx, merchant_id, found)
     # Staff and merchants were answered about the buyer's orders, too.
     answers = await once.forget(
-        tx, keys, merchant_id, _callers(keys, person, emails), [each.partition(":")[2] for each in subjects]
+        tx, keys, merchant_id, _callers(keys, buyer_ids, emails), [each.partition(":")[2] for each in subjects]
     )
-    lines = await carts.forget(tx, merchant_id, person.buyer_id) if person.buyer_id else 0
+    lines = sum([await carts.forget(tx, merchant_id, buyer_id) for buyer_id in buyer_ids])
     found = await store.lock_of_person(tx, merchant_id, [each.checkout_id for each in found])
     waiting = [_of_checkout(each) for each in found if each.status not in {"completed", "undone"} or each.next_at is not None]
     waiting += await _orders_in_the_way(tx, merchant_id, order_ids)
@@ -114,6 +115,7 @@ async def _forget(tx: Tx, keys: Keys, merchant_id: str, person: Person) -> Forgo
     if waiting:
         return Forgotten(merchant_id, in_the_way=tuple(waiting))
     await cases.forget(tx, merchant_id, subjects)
+    await approvals.forget(tx, merchant_id, subjects)
     forgotten = Forgotten(
         merchant_id,
         checkouts=await store.forget(tx, merchant_id, [each.checkout_id for each in found]),
@@ -138,12 +140,11 @@ async def _subjects(tx: Tx, merchant_id: str, found: Sequence[store.OfPerson]) -
     return subjects
 
 
-def _callers(keys: Keys, person: Person, emails: Sequence[str]) -> list[str]:
+def _callers(keys: Keys, buyer_ids: Sequence[str], emails: Sequence[str]) -> list[str]:
     """In whose name keys were claimed; a guest's is a keyed hash of the address, under either secret of a rotation."""
-    if person.buyer_id:
-        return [f"user:{person.buyer_id}"]
     known = [each for each in (keys, keys.before) if each is not None]
-    return [f"guest:{each.fingerprint(email.encode()).hex()}" for email in emails for each in known]
+    buyers = [f"user:{each}" for each in buyer_ids]
+    return [*buyers, *(f"guest:{each.fingerprint(email.encode()).hex()}" for email in emails for each in known)]
 
 
 def _of_checkout(found: store.OfPerson) -> Hindrance:

@@ -39,6 +39,9 @@ MOVES = Moves(
 PURCHASES = "purchases"
 """The surface whose carts keep their lines until they are paid."""
 
+GUEST = "guest-"
+"""How the id of a buyer begins whom only a browser knows. They are found again by the e-mail address that they gave."""
+
 STOCK = "stock"
 PAYMENT = "payment"
 INVENTORY = "inventory"

@@ -104,7 +104,7 @@ def _note(ctx: Context, tx: Tx, wish: MoveWish, before: orders.Order, after: ord
     act = "order.note" if after.status == before.status else "order.move"
     tracking = (after.tracking_number, after.carrier) != (before.tracking_number, before.carrier)
     facts: dict[str, Any] = {"from": before.status, "to": after.status, "with_note": bool(wish.note), "with_tracking": tracking}
-    audit.note(tx, audit.Hand(ctx.keys, wish.by), after.merchant_id, act, f"order:{after.order_id}", **facts)
+    audit.note(tx, audit.Hand(ctx.keys, wish.by, wish.why), after.merchant_id, act, f"order:{after.order_id}", **facts)
 
 
 async def _after_cancel(ctx: Context, order: orders.Order) -> None:

@@ -16,6 +16,7 @@ from kassa.catalog import Offer
 from kassa.checkout import start, store
 from kassa.checkout.answers import LINK_WAIT_S, repeat
 from kassa.checkout.held import Held
+from kassa.checkout.model import GUEST
 from kassa.checkout.payme import TokenPayment, with_link
 from kassa.checkout.rules import Rules
 from kassa.checkout.saga import drive
@@ -113,6 +114,7 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         lines=lines,
         shipping_address=wish.shipping_address,
         card=wish.card,
+        email=wish.email if wish.buyer_id.startswith(GUEST) else None,
         contact=_contact(wish),
         cart_id=cart.cart_id,
         cart_version=cart.version,
@@ -174,7 +176,7 @@ def _lead(ctx: Context, held: Held) -> asyncio.Task[object] | None:
 
 
 def _contact(wish: CartWish) -> Contact:
-    return Contact(wish.buyer_id, wish.email, wish.name)
+    return Contact(wish.buyer_id, wish.email, wish.name, language=wish.language)
 
 
 async def _after_link(ctx: Context, wish: CartWish, placed: Placed, leading: asyncio.Task[object], render: RenderOrder) -> Placed:

@@ -26,6 +26,7 @@ from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.kit.errors import Conflict, KassaError
+from kassa.kit.languages import ENGLISH
 from kassa.notices import Contact
 from kassa.payments import Verdict
 from kassa.payments.model import NO_CARD
@@ -46,13 +47,14 @@ class AmbassadorsInvalid(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class PurchaseWish:
-    """Whose cart is bought, and the key of the request if it has one."""
+    """Whose cart is bought, the key of the request if it has one, and the language in which the buyer is written to."""
 
     channel: Channel
     buyer_id: str
     key: once.Key | None = None
     email: str | None = field(default=None, repr=False)
     name: str | None = field(default=None, repr=False)
+    language: str = ENGLISH
 
 
 async def purchase(ctx: Context, wish: PurchaseWish, render: RenderOrder) -> Placed | Replayed:
@@ -173,7 +175,7 @@ def _purchase(wish: PurchaseWish, cart: Cart, lines: list[tuple[Offer, int]]) ->
         lines=lines,
         shipping_address={},
         card=NO_CARD,
-        contact=Contact(wish.buyer_id, wish.email, wish.name),
+        contact=Contact(wish.buyer_id, wish.email, wish.name, language=wish.language),
         cart_id=cart.cart_id,
         cart_version=cart.version,
         key=wish.key,

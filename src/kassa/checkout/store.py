@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kassa import cases
-from kassa.checkout.model import Checkout, Refusal, Step
+from kassa.checkout.model import GUEST, Checkout, Refusal, Step
 from kassa.kit.database import Database, Reader, Row, Tx
 from kassa.kit.errors import Conflict
 from kassa.kit.writes import Write
@@ -438,11 +438,13 @@ class OfPerson:
     next_at: datetime | None
     order_id: uuid.UUID | None
     payment_id: uuid.UUID | None
+    buyer_id: str | None
 
 
-_OF_PERSON = """
-    SELECT checkout_id, status, next_at, order_id, payment_id FROM checkouts
-     WHERE merchant_id = $1 AND (buyer_id = $2 OR (buyer_id IS NULL AND lower(customer_email) = lower($3)))
+_IS_GUEST = f"(buyer_id IS NULL OR starts_with(buyer_id, '{GUEST}'))"
+_OF_PERSON = f"""
+    SELECT checkout_id, status, next_at, order_id, payment_id, buyer_id FROM checkouts
+     WHERE merchant_id = $1 AND (buyer_id = $2 OR ({_IS_GUEST} AND lower(customer_email) = lower($3)))
      ORDER BY checkout_id
 """
 
@@ -456,7 +458,7 @@ async def lock_of_person(tx: Tx, merchant_id: str, checkout_ids: Sequence[uuid.U
     """The same as they are now, under their row locks in the order of their ids."""
     rows = await tx.rows(
         """
-        SELECT checkout_id, status, next_at, order_id, payment_id FROM checkouts
+        SELECT checkout_id, status, next_at, order_id, payment_id, buyer_id FROM checkouts
          WHERE merchant_id = $1 AND checkout_id = ANY ($2) ORDER BY checkout_id FOR UPDATE
         """,
         merchant_id, list(checkout_ids),
@@ -467,9 +469,9 @@ async def lock_of_person(tx: Tx, merchant_id: str, checkout_ids: Sequence[uuid.U
 async def guest_emails(tx: Tx, merchant_id: str, email: str) -> list[str]:
     """An e-mail address in all the ways in which guests have written it."""
     rows = await tx.rows(
-        """
+        f"""
         SELECT DISTINCT customer_email AS email FROM checkouts
-         WHERE merchant_id = $1 AND buyer_id IS NULL AND lower(customer_email) = lower($2)
+         WHERE merchant_id = $1 AND {_IS_GUEST} AND lower(customer_email) = lower($2)
         """,
         merchant_id, email,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from kassa.audit import UNNAMED, By
 from kassa.catalog import Channel
 from kassa.checkout.model import CheckoutView
 from kassa.kit import once
+from kassa.kit.languages import ENGLISH
 from kassa.kit.money import Money
 from kassa.orders import Order
 from kassa.payments.model import Card, CardTrace
@@ -23,7 +24,7 @@ class CartWish:
     `method` is the contract's text (`credit_card`, `link:stripe` …), `version` the cart version that was looked at,
     `expected_total` what the buyer agreed to, `asked` keyed hashes of address and method (rule 4 of the contract), the one to
     keep first. `token` is the caller's own, good for asking the user service who that is; `card_token` that of a
-    card at Payme, for the length of this request.
+    card at Payme, for the length of this request. `language`: in which the buyer is written to.
     """
 
     channel: Channel
@@ -40,6 +41,7 @@ class CartWish:
     token: str | None = field(default=None, repr=False)
     card_token: str | None = field(default=None, repr=False)
     address: str | None = field(default=None, repr=False)
+    language: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class ItemAsked:
 
 @dataclass(frozen=True, slots=True)
 class ItemsWish:
-    """Buy explicit items with a card, in one call. `address` is where the request came from."""
+    """Buy explicit items with a card, in one call. `address` is where the request came from, `language` what the buyer reads."""
 
     channel: Channel
     buyer_id: str | None
@@ -64,11 +66,15 @@ class ItemsWish:
     key: once.Key | None = None
     name: str | None = field(default=None, repr=False)
     address: str | None = field(default=None, repr=False)
+    language: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
 class MoveWish:
-    """Move an order, or update its tracking data. `by_staff` False means its owner, who may only cancel; else `by` is who."""
+    """Move an order, or update its tracking data. `by_staff` False means its owner, who may only cancel; else `by` is who.
+
+    `why` is for the audit log, and must name no buyer; `note` is told to the buyer.
+    """
 
     merchant_id: str
     order_id: uuid.UUID
@@ -79,6 +85,7 @@ class MoveWish:
     carrier: str | None = None
     key: once.Key | None = None
     by: By = UNNAMED
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from kassa.cli import (
     dev,
     events,
     forget,
+    listen,
     merchants,
     migrate,
     payme,
@@ -27,6 +28,7 @@ from kassa.cli import (
     seed,
     serve,
     simulate,
+    staff,
     token,
     verify,
     work,
@@ -43,13 +45,14 @@ for command in (
     seed.seed,
     token.token,
     simulate.simulate,
+    listen.listen,
     verify.verify,
     reconcile.reconcile,
     forget.forget,
 ):
     app.command()(command)
 
-for group in (merchants.app, payments.app, events.app, payme.app, audit.app, secrets.app, sandbox.app):
+for group in (merchants.app, staff.app, payments.app, events.app, payme.app, audit.app, secrets.app, sandbox.app):
     app.add_typer(group)
 
 

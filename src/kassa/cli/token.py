@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,23 +43,19 @@ def token(
 
 
 def make_token(settings: Settings, user: str, role: str, expires: int, issued: int | None = None, email: str | None = None) -> str:
-    """A signed token; `expires` and `issued` (now, if None) in seconds since 1970.
+    """A token of this installation, as `issue_token` makes it; `expires` and `issued` (now, if None) in seconds since 1970."""
+    from kassa.kit.tokens import issue_token
 
-    An id that looks like a number is one in it, as the contracts show it. Without an `email` there is one that nobody has, so that
-    a development machine shows what buyers are written.
-    """
-    from joserfc import jwt
-    from joserfc.jwk import OctKey
-
-    claims: dict[str, Any] = {"id": int(user) if re.fullmatch(r"0|[1-9]\d{0,17}", user) else user, "role": role}
-    claims |= {"iat": int(time.time()) if issued is None else issued, "exp": expires}
-    claims["email"] = email or f"buyer{re.sub(r'[^A-Za-z0-9]', '-', user)[:40]}@example.com"
-    claims |= {name: value for name, value in (("iss", settings.jwt_issuer), ("aud", settings.jwt_audience)) if value}
-    return jwt.encode(
-        {"alg": settings.jwt_algorithm},
-        claims,
-        OctKey.import_key(settings.jwt_secret),
-        algorithms=[settings.jwt_algorithm],
+    return issue_token(
+        settings.jwt_secret,
+        settings.jwt_algorithm,
+        user,
+        role,
+        issued=int(time.time()) if issued is None else issued,
+        expires=expires,
+        email=email,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
     )
 
 

@@ -7,7 +7,7 @@ import time
 
 from kassa.cli.show import people
 from kassa.cli.token import make_token
-from kassa.settings import Settings
+from kassa.settings import Settings, demo_password
 
 _TOKEN_S = 12 * 3600
 _BUY = """\
@@ -45,6 +45,9 @@ def welcome(settings: Settings, took_s: float) -> None:
         line(f"\nTry it: [cyan].venv/bin/python examples/grpc_client.py localhost:{settings.grpc_port}[/]   Ctrl-C stops it.\n")
         return
     line(f"  Try the APIs   [cyan]{api}/docs[/]")
+    if "office" in (settings.pages or ()):
+        named = f"operator or admin, password {demo_password(settings.kassa_home)}"
+        line(f"  The back office[cyan] {api}/office[/]  ({named})")
     line(f"  The sandbox    [cyan]{api}/sandbox/control[/]")
     for address in _addresses() if settings.lan else []:
         line(f"  From outside   [cyan]http://{address}:{settings.http_port}[/]  (LAN=1)")

@@ -108,6 +108,12 @@ class HeldByProvider(Refused):
     code = "held_by_provider"
 
 
+class AboveLimit(Refused):
+    """More than one person may give back alone."""
+
+    code = "above_limit"
+
+
 class NoLines(Refused):
     """This payment has no lines"""  # noqa: D400
 

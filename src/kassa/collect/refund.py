@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from kassa import audit, catalog, checkout, orders, payments
 from kassa.collect.model import (
+    AboveLimit,
     LineNotRefundable,
     NoLines,
     PaymentMissing,
@@ -51,7 +52,11 @@ class LineAsked:
 
 @dataclass(frozen=True, slots=True)
 class RefundWish:
-    """Give back `amount`, or `lines`, or all that is left when neither is said. `by` is who wants it."""
+    """Give back `amount`, or `lines`, or all that is left when neither is said.
+
+    `by` is who wants it, and `why`, for the audit log: it must name no buyer. `most_minor`: how much of the payment may have been
+    given back with this refund, in all.
+    """
 
     merchant_id: str
     payment_id: uuid.UUID
@@ -60,13 +65,15 @@ class RefundWish:
     lines: Sequence[LineAsked] = ()
     reason: str | None = None
     by: audit.By = audit.UNNAMED
+    why: str | None = None
+    most_minor: int | None = None
 
 
 async def refund_payment(ctx: Context, wish: RefundWish, render: RenderRefund) -> Refunded | Replayed:
     """Begin a refund, tell the provider, and answer with what it said, or `pending`.
 
     Asked twice under one key, the second gets the first answer. Raises `PaymentMissing`, `NotRefundable`, `RefundTooLarge`,
-    `NoLines`, `LineNotRefundable`, `RefundAtProvider`, `KeyReused`, `InProgress`.
+    `NoLines`, `LineNotRefundable`, `RefundAtProvider`, `AboveLimit`, `KeyReused`, `InProgress`.
     """
     payment = await payments.find(ctx.db, wish.merchant_id, wish.payment_id)
     if payment is None:
@@ -99,6 +106,7 @@ async def _begin(ctx: Context, wish: RefundWish, payment: Payment) -> Refund:
         amount, lines = await _measure(tx, wish, payment, order)
         if payment.provider == PROVIDER and amount is not None and amount.minor < payment.refundable_minor:
             raise RefundAtProvider  # a receipt of Payme's is cancelled whole, or not at all
+        _refuse_above(wish, payment, amount)
         paid, refund = await payments.begin_refund(tx, payment, owed=False, reason=wish.reason, amount=amount, lines=lines)
         await once.concern(tx, wish.key, str(refund.refund_id))
         _note(ctx, tx, wish, refund)
@@ -110,10 +118,17 @@ async def _begin(ctx: Context, wish: RefundWish, payment: Payment) -> Refund:
         return refund
 
 
+def _refuse_above(wish: RefundWish, payment: Payment, amount: Money | None) -> None:
+    """Raise `AboveLimit` under the payment's lock, so that many refunds at once do not pass it together."""
+    given = payment.refunded_minor + payment.refunding_minor + (payment.refundable_minor if amount is None else amount.minor)
+    if wish.most_minor is not None and given > wish.most_minor:
+        raise AboveLimit
+
+
 def _note(ctx: Context, tx: Tx, wish: RefundWish, refund: Refund) -> None:
     """Who gave back how much. The reason stands with the refund: merchants wrote it, and it may name a buyer."""
     audit.note(
-        tx, audit.Hand(ctx.keys, wish.by), refund.merchant_id, "payment.refund", f"payment:{refund.payment_id}",
+        tx, audit.Hand(ctx.keys, wish.by, wish.why), refund.merchant_id, "payment.refund", f"payment:{refund.payment_id}",
         refund_id=str(refund.refund_id), amount_minor=refund.amount_minor, currency=refund.currency,
     )  # fmt: skip
 

@@ -3,6 +3,6 @@
 from kassa.events.envelope import Recorded
 from kassa.events.model import Event
 from kassa.events.outbox import OUTBOX, FanOut, first_event, record, ring
-from kassa.events.read import Told, events_of
+from kassa.events.read import Told, events_of, newest_events
 
-__all__ = ["OUTBOX", "Event", "FanOut", "Recorded", "Told", "events_of", "first_event", "record", "ring"]
+__all__ = ["OUTBOX", "Event", "FanOut", "Recorded", "Told", "events_of", "first_event", "newest_events", "record", "ring"]

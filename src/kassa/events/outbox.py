@@ -72,8 +72,8 @@ async def _write(tx: Tx) -> None:
             [event.type for _, event in mine],
             [orjson.dumps(event.data).decode() for _, event in mine],
         )
-    subjects = dict.fromkeys(event.subject for _, event in told)
-    tx.after_commit(_KEY, lambda: ring(tx.database, *subjects))
+    database, subjects = tx.database, dict.fromkeys(event.subject for _, event in told)
+    tx.after_commit(_KEY, lambda: ring(database, *subjects))  # without naming `tx`: what it holds must not hold it
 
 
 _NOBODY = FanOut()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kassa.events.envelope import Recorded
 from kassa.kit.database import Reader
 
 
@@ -33,3 +34,22 @@ async def events_of(reader: Reader, merchant_id: str, subject: str) -> list[Told
         merchant_id, subject,
     )  # fmt: skip
     return [Told(**dict(row.items())) for row in rows]
+
+
+async def newest_events(
+    reader: Reader, merchant_id: str, types: Sequence[str], before: uuid.UUID | None, limit: int
+) -> list[Recorded]:
+    """A merchant's events of these types (all, if none is named), newest first, older than `before`.
+
+    They come by their ids, whose order is nearly that of time.
+    """
+    rows = await reader.rows(
+        """
+        SELECT merchant_id, event_id, subject, sequence, type, version, occurred_at, data::text AS data FROM events
+         WHERE merchant_id = $1 AND event_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+           AND (cardinality($3::text[]) = 0 OR type = ANY ($3))
+         ORDER BY event_id DESC LIMIT $4
+        """,
+        merchant_id, before, list(types), limit,
+    )  # fmt: skip
+    return [Recorded(*row.values()) for row in rows]

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -19,10 +20,10 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import asyncpg
-import orjson
 
 from kassa.kit import crash
 from kassa.kit.errors import Busy, Unknown
+from kassa.kit.hand import Hand, open_pool
 from kassa.kit.hosts import Hosts
 from kassa.kit.lost import LOST, REFUSED, TRY_AGAIN
 from kassa.kit.pulse import Pulse
@@ -237,8 +238,9 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[Row], hosts: Hosts) -> None:
         self._pool = pool
+        self._hand = Hand(pool)
         self._hosts = hosts
-        self.pulse = Pulse(lambda: self.statements, lambda within_s: hosts.connect(within_s=within_s), pool.expire_connections)
+        self.pulse = Pulse(lambda: self.statements, lambda within_s: hosts.connect(within_s=within_s), self._forget)
         self.ports: dict[type, Any] = {}
         self._looking: set[asyncio.Task[None]] = set()
         self._one_looks = asyncio.Lock()
@@ -250,24 +252,7 @@ class Database:
         """Open a pool of at most `size` connections to `dsn`. Raises `DatabaseAway` when nobody answers."""
         hosts = Hosts(dsn.replace("postgresql+asyncpg://", "postgresql://", 1))
         try:
-            pool = await asyncpg.create_pool(
-                connect=hosts.connect,
-                min_size=min(2, size),
-                max_size=size,
-                init=_prepare,
-                reset=_leave_as_is,
-                max_inactive_connection_lifetime=300,
-                server_settings={
-                    "application_name": "kassa",
-                    "statement_timeout": str(statement_timeout_s * 1000),
-                    "idle_in_transaction_session_timeout": "30000",
-                    "timezone": "UTC",
-                    "jit": "off",
-                    # A plan is kept for as long as its connection lives. Made while a table was small it would read the whole
-                    # table ever after, the checks of foreign keys too; every question asked here has an index.
-                    "enable_seqscan": "off",
-                },
-            )
+            pool = await open_pool(hosts, size, statement_timeout_s)
         except (*LOST, TimeoutError) as error:
             raise DatabaseAway from error
         return cls(pool, hosts)
@@ -277,6 +262,7 @@ class Database:
         await self.pulse.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
+                await self._hand.close()
                 await self._pool.close()
                 return
         self._pool.terminate()
@@ -415,18 +401,20 @@ class Database:
         while True:
             if self.pulse.away:
                 raise DatabaseAway
-            try:
-                async with self.pulse.waiting(max(0.1, until - time.monotonic())):
-                    connection = await self._pool.acquire()
-            except asyncpg.TooManyConnectionsError as error:
-                if time.monotonic() >= until:
+            connection = self._hand.take()
+            if connection is None:
+                try:
+                    async with self.pulse.waiting(max(0.1, until - time.monotonic())):
+                        connection = await self._hand.ask()
+                except asyncpg.TooManyConnectionsError as error:
+                    if time.monotonic() >= until:
+                        raise _away("taking a connection", error) from error
+                    await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - so that waiting processes do not knock together
+                    continue
+                except (*LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps it from us, nothing was written
                     raise _away("taking a connection", error) from error
-                await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - so that waiting processes do not knock together
-            except (*LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps it from us, nothing was written
-                raise _away("taking a connection", error) from error
-            else:
-                self.pulse.begin(connection)
-                return connection
+            self.pulse.begin(connection)
+            return connection
 
     async def another(self, connection: Any) -> Any:
         """A connection in the place of one that is broken. Called by a transaction of this database; raises `DatabaseAway`."""
@@ -436,7 +424,14 @@ class Database:
     async def _release(self, connection: Any) -> None:
         self.pulse.end(connection)
         with contextlib.suppress(*LOST):
+            # Whatever was raised may have left a statement under way, which the pool waits for.
+            if sys.exception() is None and self._hand.keep(connection):
+                return
             await self._pool.release(connection)
+
+    async def _forget(self) -> None:
+        await self._pool.expire_connections()
+        self._hand.drop()
 
     def _away(self, where: str, error: BaseException, connection: Any) -> DatabaseAway:
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
@@ -472,26 +467,6 @@ async def _rollback(connection: Any) -> None:
     with contextlib.suppress(*LOST, asyncpg.PostgresError):
         if not connection.is_closed():
             await connection.execute("ROLLBACK")
-
-
-async def _prepare(connection: Any) -> None:
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        format="binary",
-        encoder=lambda value: b"\x01" + orjson.dumps(value),
-        decoder=lambda raw: orjson.loads(raw[1:]),
-    )
-
-    # `json`, unlike `jsonb`, keeps the members in the order in which they were sent.
-    await connection.set_type_codec(
-        "json", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
-    )
-
-
-async def _leave_as_is(_connection: Any) -> None:
-    # Nothing here sets a session variable, so the usual RESET ALL would be a round trip for nothing.
-    return None
 
 
 def _is_last(given: tuple[bool, object]) -> bool:

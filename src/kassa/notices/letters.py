@@ -1,29 +1,32 @@
 """Compose a letter to a buyer: what happened to an order, and the order as it stands.
 
-The words of each message are a small text of their own in `templates/words/`: a subject, a heading, then paragraphs. `letter.html`
-and `letter.txt` put the order around them. Whatever comes from outside is text there and nothing else.
+The words of each message are a small text of their own in `templates/words/<language>/`: a subject, a heading, then paragraphs.
+`letter.html` and `letter.txt` put the order around them, with the words of `letter.toml`. Whatever comes from outside is text there
+and nothing else.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from babel.dates import format_date
 from babel.numbers import format_decimal, get_currency_symbol
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from kassa.kit.languages import ENGLISH
 from kassa.kit.money import exponent
 from kassa.kit.neighbour import said
 from kassa.notices.model import Contact, Notice
 from kassa.orders import Order
 
-LOCALE = "en"
 WORDS = {
     "order.created": "created",
     "order.paid": "paid",
@@ -34,15 +37,15 @@ WORDS = {
     "refund.succeeded": "partly_refunded",
     "payment.refunded": "refunded",
 }
-"""The words for each event; they are files in `templates/words/`."""
+"""The words for each event; they are files in `templates/words/<language>/`."""
 
-_STEPS = ("Ordered", "Preparing", "On its way", "Delivered")
 _AT_STEP = {"order.created": 1, "order.paid": 1, "order.processing": 2, "order.shipped": 3, "order.delivered": 4}
-_METHODS = {"credit_card": "Card", "upi": "UPI", "net_banking": "Net banking", "cash_on_delivery": "Cash on delivery"}
 _ADDRESS = (("street", "number"), ("complement",), ("city", "state", "postalCode", "zip_code"), ("country",))
 """Members of an address that are shown, line by line. Members of a shop's own making may hold anything, and are left out."""
 _GROUPED = {"INR": "#,##,##0"}
-"""How digits are grouped where it is not by thousands."""
+"""How digits are grouped in English where it is not by thousands."""
+_DATES = {ENGLISH: "d MMMM y"}
+"""How a date is written where it is not in the long form of the language."""
 _BLANKS = re.compile(r"\s+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, also those that turn the direction of writing."""
@@ -61,10 +64,13 @@ class Letter:
     html: str = field(repr=False)
 
 
-def compose(notice: Notice, order: Order, contact: Contact, shop: str) -> Letter:
-    """The letter that a notice is. `contact` has an address; names in it have been looked at."""
+def compose(notice: Notice, order: Order, contact: Contact, shop: str, link: str | None = None) -> Letter:
+    """The letter that a notice is, in the language of `contact`; `link`: where the order can be followed.
+
+    `contact` has an address; names in it have been looked at.
+    """
     assert contact.email is not None
-    about = _about(notice, order, contact, shop)
+    about = {**_about(notice, order, contact, shop), "link": link}
     subject, heading, paragraphs = _words(WORDS[notice.event_type], about)
     shown = {**about, "subject": subject, "heading": heading, "paragraphs": paragraphs}
     return Letter(
@@ -78,48 +84,69 @@ def compose(notice: Notice, order: Order, contact: Contact, shop: str) -> Letter
     )
 
 
-def amount_text(minor: int, currency: str) -> str:
-    """An amount as people read it, with exactly the currency's decimals: `₹99,900.00`, `¥500`, `KWD 1.250`."""
+def amount_text(minor: int, currency: str, language: str = ENGLISH) -> str:
+    """An amount as people read it, with exactly the currency's decimals: `₹99,900.00`, `¥500`, `KWD 1.250`; else `99 900,00 ₹`."""
     places = exponent(currency)
-    pattern = _GROUPED.get(currency, "#,##0") + ("." + "0" * places if places else "")
-    number = format_decimal(Decimal(minor).scaleb(-places), pattern, LOCALE)
-    symbol = get_currency_symbol(currency, locale=LOCALE)
+    whole = _GROUPED.get(currency, "#,##0") if language == ENGLISH else "#,##0"
+    number = format_decimal(Decimal(minor).scaleb(-places), whole + ("." + "0" * places if places else ""), language)
+    symbol = get_currency_symbol(currency, locale=language)
+    if language != ENGLISH:
+        return f"{number}\N{NO-BREAK SPACE}{symbol}"
     return f"{symbol}\N{NO-BREAK SPACE}{number}" if symbol[-1:].isalpha() else f"{symbol}{number}"
 
 
 def _about(notice: Notice, order: Order, contact: Contact, shop: str) -> Mapping[str, Any]:
-    currency = order.currency
+    language = contact.language
+    say = _say(language)
+
+    def money(minor: int) -> str:
+        return amount_text(minor, order.currency, language)
+
     return {
+        "language": language,
+        "say": say,
         "shop": shop,
         "name": contact.name,
         "number": order.order_number,
-        "ordered_on": format_date(order.created_at, "d MMMM y", locale=LOCALE),
-        "expected_on": format_date(order.estimated_delivery, "d MMMM y", locale=LOCALE) if _is_expected(notice, order) else None,
+        "ordered_on": _date(order.created_at, language),
+        "expected_on": _date(order.estimated_delivery, language) if _is_expected(notice, order) else None,
         "lines": [
             {
                 "name": plain(line.product_name),
                 "quantity": line.quantity,
-                "price": amount_text(line.price_minor, currency),
-                "total": amount_text(line.total_minor, currency),
+                "price": money(line.price_minor),
+                "total": money(line.total_minor),
             }
             for line in order.lines
         ],
-        "total": amount_text(order.total_minor, currency),
-        "amount": amount_text(_minor(notice.amount, currency), currency) if notice.amount is not None else None,
-        "method": _METHODS.get(order.payment_method, "Payment link"),
+        "total": money(order.total_minor),
+        "amount": money(_minor(notice.amount, order.currency)) if notice.amount is not None else None,
+        "method": say["methods"].get(order.payment_method, say["methods"]["link"]),
         "cash": order.payment_method == "cash_on_delivery",
         "paid": order.payment_status in {"paid", "refunded"},
         "tracking_number": _one_line(order.tracking_number) if _is_on_its_way(notice) else "",
         "carrier": plain(order.carrier) if _is_on_its_way(notice) else "",
         "address": _address(order.shipping_address or {}) if notice.event_type in _AT_STEP else [],
-        "steps": _STEPS,
+        "steps": say["steps"],
         "at_step": _AT_STEP.get(notice.event_type, 0),
     }
 
 
 def _words(name: str, about: Mapping[str, Any]) -> tuple[str, str, list[str]]:
-    subject, heading, *paragraphs = _templates().get_template(f"words/{name}.txt").render(about).strip().split("\n\n")
+    template = _templates().get_template(f"words/{about['language']}/{name}.txt")
+    subject, heading, *paragraphs = template.render(about).strip().split("\n\n")
     return plain(subject), plain(heading), [plain(paragraph) for paragraph in paragraphs]
+
+
+def _date(at: datetime, language: str) -> str:
+    return format_date(at, _DATES.get(language, "long"), locale=language)
+
+
+@cache
+def _say(language: str) -> Mapping[str, Any]:
+    """The words around an order, and names of its steps and payment methods."""
+    text = (resources.files("kassa.notices") / "templates" / "words" / language / "letter.toml").read_text("utf-8")
+    return tomllib.loads(text)
 
 
 @cache

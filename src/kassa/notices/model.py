@@ -7,6 +7,9 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from kassa.kit.languages import ENGLISH, usable_language
+from kassa.kit.secrets import Keys
+
 TYPE_OF_EVENT = {
     "order.created": "order_confirmation",
     "order.paid": "payment_confirmation",
@@ -38,17 +41,19 @@ _ENCODED = "=?"
 class Contact:
     """Who is told of an order, and where: what a token or a request said, until `usable` has looked at it.
 
-    `locked`: an address was kept, but no present secret opens it.
+    `locked`: an address was kept, but no present secret opens it. `language`: in which they are written to.
     """
 
     buyer_id: str | None = None
     email: str | None = field(default=None, repr=False)
     name: str | None = field(default=None, repr=False)
     locked: bool = False
+    language: str = ENGLISH
 
     def usable(self) -> Contact:
-        """The same without an address that is none, and without a name that must not stand in a message."""
-        return Contact(self.buyer_id, usable_email(self.email), usable_name(self.name))
+        """The same without an address that is none, without a name that must not stand in a message, in a language of ours."""
+        language = usable_language(self.language)
+        return Contact(self.buyer_id, usable_email(self.email), usable_name(self.name), language=language)
 
 
 def usable_email(text: str | None) -> str | None:
@@ -62,6 +67,12 @@ def usable_email(text: str | None) -> str | None:
     return text
 
 
+def email_keys(keys: Keys, email: str) -> list[bytes]:
+    """The keyed hash by which an address is found, and that under the secret which is being replaced, if one is."""
+    said = b"email\x00" + email.strip().lower().encode()
+    return [each.fingerprint(said) for each in (keys, keys.before) if each is not None]
+
+
 def usable_name(text: str | None) -> str | None:
     """`text` without blanks around it, if a message may greet somebody by it: printable, at most 60 characters; else None."""
     name = (text or "").strip()
@@ -72,7 +83,7 @@ def usable_name(text: str | None) -> str | None:
 class Notice:
     """One message about one order; `key` makes every attempt the same message to the receiver.
 
-    `amount` is what a refund has given back, in major units.
+    `amount` is what a refund has given back, in major units. `again` is how often a person has had it sent once more.
     """
 
     merchant_id: str
@@ -85,11 +96,12 @@ class Notice:
     attempts: int
     age_s: float
     created_at: datetime
+    again: int = 0
 
     @property
     def key(self) -> str:
-        """The idempotency key: `<order_id>:<event_id>`."""
-        return f"{self.order_id}:{self.event_id}"
+        """The idempotency key: `<order_id>:<event_id>`. Sent once more by hand it is another message: `….again1`."""
+        return f"{self.order_id}:{self.event_id}" + (f".again{self.again}" if self.again else "")
 
     @property
     def wait_s(self) -> float | None:

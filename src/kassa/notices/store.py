@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import orjson
 
 from kassa.kit.database import Database, Reader, Tx
+from kassa.kit.languages import usable_language
 from kassa.kit.secrets import Keys
 from kassa.kit.writes import Write
-from kassa.notices.model import TYPE_OF_EVENT, Contact, Notice, NoticeSent
+from kassa.notices.model import TYPE_OF_EVENT, Contact, Notice, NoticeSent, email_keys
 
 ASKING_S = 1.5
 """Seconds that the first e-mail of an order waits for the user service."""
@@ -56,8 +57,8 @@ _ADDRESSED = Write(
     "notice_addressed",
     """
     notice_addressed AS (
-        INSERT INTO notice_recipients (merchant_id, order_id, payment_id, buyer_id, sealed, created_at)
-        VALUES ($1, $2, $3, $4, $5, kassa_now())
+        INSERT INTO notice_recipients (merchant_id, order_id, payment_id, buyer_id, sealed, email_key, language, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, kassa_now())
         RETURNING 1)
     """,
 )
@@ -67,7 +68,8 @@ async def insert_recipient(
     tx: Tx, keys: Keys, merchant_id: str, order_id: uuid.UUID, payment_id: uuid.UUID, contact: Contact
 ) -> None:
     """Write who is told of an order, later, with what else the transaction leaves."""
-    await tx.later(_ADDRESSED, merchant_id, order_id, payment_id, contact.buyer_id, _seal(keys, order_id, contact))
+    sealed, key = _seal(keys, order_id, contact), _key(keys, contact)
+    await tx.later(_ADDRESSED, merchant_id, order_id, payment_id, contact.buyer_id, sealed, key, contact.language)
 
 
 async def update_recipient(db: Database, keys: Keys, merchant_id: str, order_id: uuid.UUID, contact: Contact | None) -> None:
@@ -75,12 +77,12 @@ async def update_recipient(db: Database, keys: Keys, merchant_id: str, order_id:
     await db.execute(
         """
         WITH addressed AS (
-            UPDATE notice_recipients SET sealed = $3
+            UPDATE notice_recipients SET sealed = $3, email_key = $4
              WHERE merchant_id = $1 AND order_id = $2 AND $3::bytea IS NOT NULL AND NOT forgotten)
         UPDATE notices SET next_at = kassa_now()
          WHERE merchant_id = $1 AND order_id = $2 AND status = 'pending' AND attempts = 0 AND next_at > kassa_now()
         """,
-        merchant_id, order_id, _seal(keys, order_id, contact) if contact else None,
+        merchant_id, order_id, _seal(keys, order_id, contact) if contact else None, _key(keys, contact) if contact else None,
     )  # fmt: skip
 
 
@@ -88,7 +90,7 @@ async def forget_recipients(tx: Tx, merchant_id: str, order_ids: Sequence[uuid.U
     """Erase who is told of these orders; returns how many there were."""
     return await tx.execute(
         """
-        UPDATE notice_recipients SET buyer_id = NULL, sealed = NULL, forgotten = true
+        UPDATE notice_recipients SET buyer_id = NULL, sealed = NULL, email_key = NULL, language = DEFAULT, forgotten = true
          WHERE merchant_id = $1 AND order_id = ANY ($2) AND NOT forgotten
         """,
         merchant_id, list(order_ids),
@@ -107,7 +109,7 @@ async def due(reader: Reader, limit: int) -> list[Notice]:
     rows = await reader.rows(
         """
         SELECT merchant_id, notice_id, order_id, event_id, type, event_type, amount, attempts + 1 AS attempts,
-               extract(epoch FROM kassa_now() - created_at)::float8 AS age_s, created_at
+               extract(epoch FROM kassa_now() - created_at)::float8 AS age_s, created_at, again
           FROM notices n
          WHERE status = 'pending' AND next_at <= kassa_now() AND (lease_until IS NULL OR lease_until < now())
            AND NOT EXISTS (SELECT FROM notices b
@@ -129,11 +131,11 @@ async def claim(db: Database, keys: Keys, notice: Notice, lease_s: float) -> Con
              WHERE merchant_id = $1 AND notice_id = $2 AND status = 'pending' AND attempts = $3 - 1
                AND (lease_until IS NULL OR lease_until < now())
             RETURNING merchant_id, order_id)
-        SELECT r.buyer_id, r.sealed FROM taken LEFT JOIN notice_recipients r USING (merchant_id, order_id)
+        SELECT r.buyer_id, r.sealed, r.language FROM taken LEFT JOIN notice_recipients r USING (merchant_id, order_id)
         """,
         notice.merchant_id, notice.notice_id, notice.attempts, lease_s,
     )  # fmt: skip
-    return _unseal(keys, notice.order_id, row["buyer_id"], row["sealed"]) if row else None
+    return _unseal(keys, notice.order_id, row["buyer_id"], row["sealed"], row["language"]) if row else None
 
 
 async def note(reader: Reader, notice: Notice, status: str, answer: str | None, wait_s: float | None) -> bool:
@@ -159,6 +161,23 @@ async def note(reader: Reader, notice: Notice, status: str, answer: str | None, 
     )  # fmt: skip
 
 
+async def send_again(tx: Tx, merchant_id: str, order_id: uuid.UUID, event_id: uuid.UUID) -> bool | None:
+    """Make a notice that was sent, or given up, due once more; False while it is on its way, None when there is none."""
+    row = await tx.row(
+        """
+        WITH found AS (
+            SELECT notice_id, status FROM notices WHERE merchant_id = $1 AND event_id = $3 AND order_id = $2 FOR UPDATE
+        ), due AS (
+            UPDATE notices n SET status = 'pending', attempts = 0, again = n.again + 1, next_at = kassa_now(),
+                   lease_until = NULL, updated_at = kassa_now()
+              FROM found f WHERE n.merchant_id = $1 AND n.notice_id = f.notice_id AND f.status <> 'pending')
+        SELECT status <> 'pending' AS moved FROM found
+        """,
+        merchant_id, order_id, event_id,
+    )  # fmt: skip
+    return row["moved"] if row else None
+
+
 async def delete_sent(reader: Reader, after_days: int, limit: int) -> int:
     """Delete notices that were sent more than `after_days` ago, at most `limit`; returns how many."""
     return await reader.execute(
@@ -172,17 +191,24 @@ async def delete_sent(reader: Reader, after_days: int, limit: int) -> int:
     )  # fmt: skip
 
 
+def _key(keys: Keys, contact: Contact) -> bytes | None:
+    return email_keys(keys, contact.email)[0] if contact.email is not None else None
+
+
 def _seal(keys: Keys, order_id: uuid.UUID, contact: Contact) -> bytes | None:
     if contact.email is None and contact.name is None:
         return None
     return keys.seal(orjson.dumps({"email": contact.email, "name": contact.name}), order_id.bytes)
 
 
-def _unseal(keys: Keys, order_id: uuid.UUID, buyer_id: str | None, sealed: bytes | None) -> Contact:
+def _unseal(keys: Keys, order_id: uuid.UUID, buyer_id: str | None, sealed: bytes | None, language: str | None) -> Contact:
+    spoken = usable_language(language)
     if sealed is None:
-        return Contact(buyer_id)
+        return Contact(buyer_id, language=spoken)
     raw = keys.unseal(bytes(sealed), order_id.bytes)
-    return Contact(buyer_id, **orjson.loads(raw)) if raw is not None else Contact(buyer_id, locked=True)
+    if raw is None:
+        return Contact(buyer_id, locked=True, language=spoken)
+    return Contact(buyer_id, **orjson.loads(raw), language=spoken)
 
 
 async def notices_of(reader: Reader, merchant_id: str, order_ids: Sequence[uuid.UUID]) -> list[NoticeSent]:

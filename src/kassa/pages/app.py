@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from kassa.api.answers import Answer
 from kassa.api.call import Call
-from kassa.pages import cookies, front
+from kassa.pages import buyer, cookies, develop, front, office, shop
 from kassa.pages.form import read
 from kassa.pages.frame import see_other
 from kassa.pages.language import COOKIE, is_language
@@ -20,7 +20,12 @@ PREFIXES = ("/static", "/language", "/shop", "/pay", "/track", "/office", "/deve
 """Addresses below which errors are pages."""
 _A_YEAR_S = 365 * 86_400
 
-_GROUPS: dict[str, Callable[[PageOptions], APIRouter]] = {}
+_GROUPS: dict[str, Callable[[PageOptions], APIRouter]] = {
+    "office": office.router,
+    "shop": shop.router,
+    "buyer": buyer.router,
+    "develop": develop.router,
+}
 """What makes the routes of each group."""
 
 

@@ -17,7 +17,12 @@ from kassa.pages.static import address_of_file
 HTML = b"text/html; charset=utf-8"
 _POLICY = b"""default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; \
 manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"""
-_HEADERS: tuple[Header, ...] = ((b"content-security-policy", _POLICY), (b"vary", b"accept-language, cookie, hx-request"))
+_HEADERS: tuple[Header, ...] = (
+    (b"content-security-policy", _POLICY),
+    # With `no-referrer` a browser sends `Origin: null` with our own forms, and `form.read` could not tell them from a stranger's.
+    (b"referrer-policy", b"same-origin"),
+    (b"vary", b"accept-language, cookie, hx-request"),
+)
 
 
 def page(call: Call, template: str, *headers: Header, status: int = 200, **values: Any) -> Answer:
@@ -30,7 +35,9 @@ def page(call: Call, template: str, *headers: Header, status: int = 200, **value
     html = (
         _templates()
         .get_template(template)
-        .render({"t": speech.say, "speech": speech, "path": call.scope["path"], "is_part": is_part(call), **values})
+        .render(
+            {"t": speech.say, "speech": speech, "path": call.scope["path"], "here": _here(call), "is_part": is_part(call), **values}
+        )
     )
     return Answer(status, html.encode(), (*_HEADERS, *headers), HTML)
 
@@ -38,7 +45,11 @@ def page(call: Call, template: str, *headers: Header, status: int = 200, **value
 def bare_page(template: str, *, status: int, **values: Any) -> Answer:
     """A page for nobody in particular: an error whose request is not at hand. In English."""
     speech = Speech("en")
-    html = _templates().get_template(template).render({"t": speech.say, "speech": speech, "path": "/", "is_part": False, **values})
+    html = (
+        _templates()
+        .get_template(template)
+        .render({"t": speech.say, "speech": speech, "path": "/", "here": "/", "is_part": False, **values})
+    )
     return Answer(status, html.encode(), _HEADERS, HTML)
 
 
@@ -50,6 +61,12 @@ def see_other(address: str, *headers: Header) -> Answer:
 def is_part(call: Call) -> bool:
     """Whether a script on one of our pages asks for a part of it; a person's browser asks for the whole."""
     return header(call.scope, b"hx-request") == "true"
+
+
+def _here(call: Call) -> str:
+    """The address of this page with its query: a link's token is in it."""
+    query = call.scope.get("query_string", b"").decode("latin-1")
+    return f"{call.scope['path']}?{query}" if query else str(call.scope["path"])
 
 
 @cache

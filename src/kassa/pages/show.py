@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import format_currency, format_decimal
 
 from kassa.kit.money import Money, exponent
@@ -31,6 +31,11 @@ def moment(at: datetime, speech: Speech) -> str:
     return format_datetime(at.astimezone(UTC), "medium", locale=speech.locale, tzinfo=UTC)
 
 
+def day(at: datetime, speech: Speech) -> str:
+    """`November 21, 2026`."""
+    return format_date(at.astimezone(UTC), "long", locale=speech.locale)
+
+
 def machine(at: datetime) -> str:
     """The same moment for `<time datetime=…>`."""
     return at.astimezone(UTC).isoformat(timespec="seconds")
@@ -53,4 +58,12 @@ def _pattern(currency: str, speech: Speech) -> str:
     return pattern.replace("0.00", "0" + ("." + "0" * digits if digits else ""))
 
 
-FILTERS: dict[str, Any] = {"money": money, "minor": minor, "moment": moment, "machine": machine, "age": age, "number": number}
+FILTERS: dict[str, Any] = {
+    "money": money,
+    "minor": minor,
+    "moment": moment,
+    "day": day,
+    "machine": machine,
+    "age": age,
+    "number": number,
+}

@@ -7,6 +7,7 @@ import binascii
 import html
 import ipaddress
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from pydantic_settings import NoDecode
 
 from kassa.cardwatch import CardLimits
 from kassa.events.catalogue import is_pattern
+from kassa.kit.money import InvalidMoney, from_major
 
 SURFACES = ("orders", "checkout", "purchases", "payments", "grpc")
 PAGES = ("shop", "buyer", "office", "develop")
@@ -104,6 +106,22 @@ def _card_limits(value: object) -> object:
         raise ValueError("must be on, off, or numbers such as card=5,buyer=5,address=6,shop=300")
     numbers: dict[str, Any] = {name: int(number) for name, _, number in (part.partition("=") for part in parts)}
     return CardLimits(**numbers)
+
+
+def _amounts(value: object) -> object:
+    """`INR=5000, USD=100.50`: amounts in major units, as minor units by currency."""
+    if isinstance(value, dict | None):
+        return value
+    found: dict[str, int] = {}
+    for part in str(value).split(","):
+        match = re.fullmatch(r"([A-Z]{3})=([0-9]{1,15}(?:\.[0-9]{1,4})?)", part.strip())
+        if match is None or match[1] in found or not _is_currency(match[1]):
+            raise ValueError("must be amounts in major units by currency, such as INR=50000,USD=600.50")
+        try:
+            found[match[1]] = from_major(Decimal(match[2]), match[1]).minor
+        except InvalidMoney:
+            raise ValueError(f"has an amount that {match[1]} cannot have") from None
+    return found
 
 
 def _origins(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -266,6 +284,7 @@ PageGroups = Annotated[Items, AfterValidator(_pages)]
 Networks = Annotated[Items, AfterValidator(_networks)]
 Currencies = Annotated[Items, AfterValidator(_currencies)]
 Rate = Annotated[str, AfterValidator(_rate)]
+Amounts = Annotated[dict[str, int], NoDecode, BeforeValidator(_amounts)]
 Origins = Annotated[Items, AfterValidator(_origins)]
 CardLimit = Annotated[CardLimits, NoDecode, BeforeValidator(_card_limits)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]

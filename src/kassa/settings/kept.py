@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,11 @@ def kept_secret(home: Path, name: str, make: Callable[[], str]) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise SettingsError(f"KASSA_HOME: {home} cannot be used: {_reason(error)}") from None
+
+
+def demo_password(home: Path) -> str:
+    """The password of the back office's demo accounts on this machine, made at first use. Never for production."""
+    return kept_secret(home, "office_password", lambda: secrets.token_urlsafe(12))
 
 
 def _write_once(path: Path, text: str) -> None:

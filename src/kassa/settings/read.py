@@ -23,6 +23,7 @@ from kassa.settings.forms import (
     PAGES,
     SURFACES,
     AccountField,
+    Amounts,
     BrokerName,
     BrokerUrl,
     BusyCode,
@@ -100,6 +101,10 @@ class Settings(BaseSettings):
     surfaces: Surfaces = _named("SURFACES", default=SURFACES, about="which contracts this process serves")
     pages: PageGroups | None = _named(
         "PAGES", about="which pages for people are served, or off; all in development, buyer and office in production"
+    )
+    office_approval_above: Amounts | None = _named(
+        "OFFICE_APPROVAL_ABOVE",
+        about="acts at the back office on more than this need a second admin, in major units: INR=50000,USD=600",
     )
     http_host: str = _named("APP_HOST", default=_EVERYWHERE, about="where to listen; development always uses loopback")
     http_port: Port = _named("HTTP_PORT", "PORT", "APP_PORT", default=8000)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from kassa import checkout, events, notices, orders, payments, webhooks
 from kassa.kit.database import Reader
+from kassa.orders import Happening, Order
 from kassa.payments import requests
 from kassa.payments.model import Filter, Payment
-from kassa.timeline.model import Facts, Story, StoryMissing
+from kassa.timeline.model import Entry, Facts, Story, StoryMissing
 from kassa.timeline.tell import tell
 from kassa.webhooks.model import Delivery
 
@@ -45,6 +46,16 @@ async def read_story(reader: Reader, merchant_id: str, wanted: uuid.UUID) -> Sto
         notices=await notices.notices_of(reader, merchant_id, [family.order_id]) if family.order_id else (),
     )
     return Story(merchant_id, family.checkout_id, family.order_id, family.payment_ids, tell(facts))
+
+
+async def read_buyers_story(reader: Reader, order: Order, moves: Sequence[Happening]) -> list[Entry]:
+    """What a buyer may hear of an order: what became of it and of its payment, oldest first.
+
+    Not how it was done, and not who else was told. `moves` is the order's timeline; an entry about the order has its number.
+    """
+    subjects = (f"order:{order.order_id}", f"payment:{order.payment_id}")
+    told = [each for subject in subjects for each in await events.events_of(reader, order.merchant_id, subject)]
+    return tell(Facts(told=told, moves=moves))
 
 
 async def tellings_of(reader: Reader, merchant_id: str, payment_id: uuid.UUID) -> list[Delivery]:

@@ -7,7 +7,7 @@ from kassa.webhooks.list import find_endpoint, list_deliveries, read_delivery
 from kassa.webhooks.model import Attempt, Change, Delivery, Endpoint, WebhookRules, Wish
 from kassa.webhooks.ping import send_test
 from kassa.webhooks.replay import replay_delivery, replay_range
-from kassa.webhooks.store import DELIVERY_MADE, all_endpoints, deliveries_of, delivery_made, endpoints_of
+from kassa.webhooks.store import DELIVERY_MADE, all_endpoints, deliveries_of, delivery_anywhere, delivery_made, endpoints_of
 from kassa.webhooks.switch import disable_endpoint, enable_endpoint, follow_up
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "check_url",
     "delete_endpoint",
     "deliveries_of",
+    "delivery_anywhere",
     "delivery_made",
     "disable_endpoint",
     "enable_endpoint",

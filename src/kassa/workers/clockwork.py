@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from kassa import cardwatch, checkout, collect, notices, verify, webhooks
+from kassa import cardwatch, checkout, collect, notices, staff, verify, webhooks
 from kassa.collect import payme
 from kassa.events import feed
 from kassa.kit import heard, once, statistics
@@ -36,6 +36,10 @@ async def _forget_heard(ctx: Context) -> int:
 
 async def _forget_measures(ctx: Context) -> int:
     return await cardwatch.sweep(ctx.db)
+
+
+async def _forget_tries(ctx: Context) -> int:
+    return await staff.sweep(ctx.db)
 
 
 async def _look_at_grown_tables(ctx: Context) -> int:
@@ -73,6 +77,7 @@ CLOCKWORK = (
     Tick("keys", 60.0, _sweep_keys),
     Tick("keys", 3600.0, _forget_heard),
     Tick("cards", 60.0, _forget_measures),
+    Tick("keys", 60.0, _forget_tries),
     Tick("statistics", 2.0, _look_at_grown_tables),
     Tick("verify", 4.0, _watch),
 )

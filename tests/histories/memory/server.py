@@ -221,6 +221,9 @@ class Connection:
     def is_closed(self) -> bool:
         return self._closed
 
+    def is_in_transaction(self) -> bool:
+        return self.transaction is not None
+
     def terminate(self) -> None:
         self.drop()
 

@@ -79,20 +79,20 @@ class Talk:
         await self.shop.add(contact.buyer_id, "mouse")
         wish = CartWish(
             self.shop.channel, contact.buyer_id, contact.email, {"city": "Pune"}, method, CardTrace(last4="1111"),
-            (uuid.uuid4().bytes,), name=contact.name, token=token,
+            (uuid.uuid4().bytes,), name=contact.name, token=token, language=contact.language,
         )  # fmt: skip
         placed = await order_from_cart(self.ctx, wish, lambda _: (201, b"{}"))
         assert isinstance(placed, Placed)
         await self.ctx.background.drain(5)
         return await self.shop.order_of(placed.order.order_id)
 
-    async def buy(self, email: str, *, buyer_id: str | None = None, name: str | None = None) -> orders.Order:
+    async def buy(self, email: str, *, buyer_id: str | None = None, name: str | None = None, language: str = "en") -> orders.Order:
         """Buy a mouse in one call."""
         from tests.factories import ADDRESS, CARD
 
         from kassa import checkout
 
-        wish = ItemsWish(self.shop.channel, buyer_id, email, ADDRESS, [ItemAsked("mouse", 1)], CARD, name=name)
+        wish = ItemsWish(self.shop.channel, buyer_id, email, ADDRESS, [ItemAsked("mouse", 1)], CARD, name=name, language=language)
         bought = await checkout.buy_items(self.ctx, wish)
         await self.ctx.background.drain(5)
         found = await orders.find_by_checkout(self.db, self.shop.merchant_id, bought.view.checkout_id)  # type: ignore[union-attr]

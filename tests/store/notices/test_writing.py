@@ -102,6 +102,30 @@ async def test_a_buyer_is_told_where_the_token_says_and_a_guest_where_the_form_s
     ]
 
 
+async def test_a_buyer_is_written_to_in_the_language_of_the_order(talk: Talk) -> None:
+    russian, uzbek = replace(ASHA, language="ru"), Contact(None, "guest@example.com", None, language="uz")
+    spoken = {(await talk.order(russian)).order_id: "ru", (await talk.buy("guest@example.com", language="uz")).order_id: "uz"}
+    spoken[(await talk.order()).order_id] = "en"
+    await talk.send()
+    assert {notice.order_id: contact.language for notice, contact in talk.way.told} == spoken
+    assert russian in [contact for _, contact in talk.way.told]
+    assert uzbek in [contact for _, contact in talk.way.told]
+
+
+@pytest.mark.parametrize("language", ["xx", "", "../ru"])
+async def test_a_language_that_nobody_writes_is_english(talk: Talk, language: str) -> None:
+    await talk.order(replace(ASHA, language=language))
+    await talk.send()
+    assert {contact.language for _, contact in talk.way.told} == {"en"}
+
+
+async def test_who_was_placed_before_languages_were_noted_is_written_to_in_english(talk: Talk) -> None:
+    await talk.order(replace(ASHA, language="ru"))
+    await talk.db.execute("UPDATE notice_recipients SET language = DEFAULT")
+    await talk.send()
+    assert [contact for _, contact in talk.way.told] == [ASHA, ASHA]
+
+
 @pytest.mark.parametrize("email", ["asha@example.com\r\nBcc: all@example.com", "a@b@c", None])
 async def test_an_address_that_is_none_is_not_kept(talk: Talk, email: str | None) -> None:
     await talk.order(Contact("7", email, "Asha"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kassa.api import auth
 from kassa.api.auth import Tokens
 from kassa.api.errors import Unauthorized
 from kassa.api.options import TokenRules
@@ -195,3 +196,31 @@ def test_looking_at_a_token_is_quick() -> None:
     for _ in range(rounds):
         caller(GOOD)
     assert (time.perf_counter() - began) / rounds < 0.001
+
+
+def test_a_good_signature_is_looked_for_once_and_the_claims_are_judged_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    decode = auth.jwt.decode
+    monkeypatch.setattr(auth.jwt, "decode", lambda token, *rest, **named: (asked.append(token), decode(token, *rest, **named))[1])
+    tokens, token = Tokens(TokenRules(SECRET)), forged(claims(nbf=LATER - 300))
+    monkeypatch.setattr(auth.time, "time", lambda: LATER - 200.0)
+    for _ in range(3):
+        assert tokens.caller([f"Bearer {token}"]).user == "7"
+    assert asked == [token]
+    for moment, reason in ((LATER + 1.0, "expired"), (LATER - 301.0, "not valid yet")):
+        monkeypatch.setattr(auth.time, "time", lambda moment=moment: moment)
+        with pytest.raises(Unauthorized, match=reason):
+            tokens.caller([f"Bearer {token}"])
+
+
+def test_a_bad_signature_is_never_remembered_and_the_good_ones_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_REMEMBERED", 3)
+    tokens = Tokens(TokenRules(SECRET))
+    bad = HOSTILE["other secret"]
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            tokens.caller([f"Bearer {bad}"])
+    assert tokens._claims_of.cache_info().currsize == 0
+    for user in range(10):
+        tokens.caller([f"Bearer {forged(claims(id=user))}"])
+    assert tokens._claims_of.cache_info().currsize == 3

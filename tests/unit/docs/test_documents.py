@@ -23,7 +23,7 @@ _FILE = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|md|toml|lock)|(?:[\w.-]+/)+|(
 _SETTING = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`")
 _COMMAND = re.compile(r"`(?:\.venv/bin/)?kassa ([a-z]+)")
 _MADE_BY_MACHINES = (".kassa/", ".venv/", "docs/apis", "kassa/", "postgres/", "secrets/")
-_NOT_SETTINGS = {"KASSA_TEST_DATABASE", "KASSA_FUZZ"}
+_NOT_SETTINGS = {"KASSA_TEST_DATABASE", "KASSA_TEST_INSTALL", "KASSA_FUZZ"}
 
 
 def _name(path: Path) -> str:

@@ -6,7 +6,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kassa.notices import Contact, Notice
+from kassa.notices import Contact
+from kassa.notices.model import Notice
 from kassa.orders import Line, Order
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

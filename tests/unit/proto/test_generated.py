@@ -12,8 +12,8 @@ from payments_service import payments_pb2 as pb
 
 ROOT = Path(__file__).resolve().parents[3]
 MADE = {
-    "payments_service": ("payments_pb2.py", "payments_pb2.pyi", "payments_pb2_grpc.py"),
-    "ambassador_service": ("ambassador_pb2.py", "ambassador_pb2.pyi", "ambassador_pb2_grpc.py"),
+    "payments_service": ("payments_pb2.py", "payments_pb2.pyi", "payments_pb2_grpc.py", "payments.proto"),
+    "ambassador_service": ("ambassador_pb2.py", "ambassador_pb2.pyi", "ambassador_pb2_grpc.py", "ambassador.proto"),
 }
 
 

@@ -15,7 +15,7 @@ from tests.unit.shell.processes import refused, run
 from kassa.cli.show import CommandError
 from kassa.cli.token import seconds
 
-COMMANDS = ["dev", "serve", "work", "migrate", "seed", "token", "sandbox", "verify", "simulate"]
+COMMANDS = ["dev", "serve", "work", "migrate", "seed", "token", "sandbox", "verify", "simulate", "listen"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -123,6 +123,12 @@ def test_production_always_limits_how_fast_cards_may_be_tried(monkeypatch: pytes
     assert development == [CardLimits(on=False), CardLimits(on=False), CardLimits(), CardLimits(card=1)]
 
 
+def test_the_limit_of_one_person_is_written_in_major_units() -> None:
+    given = {"INR": 5_000_00, "JPY": 900, "KWD": 1_500}
+    assert Settings.load(True, OFFICE_APPROVAL_ABOVE="INR=5000, JPY=900,KWD=1.5").office_approval_above == given
+    assert Settings.load(True).office_approval_above is None
+
+
 def test_random_secrets_are_good_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(300):
         monkeypatch.setenv("JWT_SECRET", secrets.token_urlsafe(36))
@@ -143,6 +149,10 @@ def test_random_secrets_are_good_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
         ("RATE_LIMIT", "fast", "RATE_LIMIT must be"),
         ("CARD_LIMITS", "topsecret", "CARD_LIMITS must be on, off"),
         ("CARD_LIMITS", "card=0", "CARD_LIMITS must be on, off"),
+        ("OFFICE_APPROVAL_ABOVE", "5000", "OFFICE_APPROVAL_ABOVE must be amounts"),
+        ("OFFICE_APPROVAL_ABOVE", "INR=1,INR=2", "OFFICE_APPROVAL_ABOVE must be amounts"),
+        ("OFFICE_APPROVAL_ABOVE", "XYZ=1", "OFFICE_APPROVAL_ABOVE must be amounts"),
+        ("OFFICE_APPROVAL_ABOVE", "JPY=1.5", "OFFICE_APPROVAL_ABOVE has an amount that JPY cannot have"),
         ("CORS_ORIGINS", "https://shop.example,*", "CORS_ORIGINS must be whole origins"),
         ("CORS_ORIGINS", "https://shop.example/", "CORS_ORIGINS must be whole origins"),
         ("CORS_ORIGINS", "https://shop.example:99999", "CORS_ORIGINS must be whole origins"),

@@ -16,7 +16,7 @@ from kassa.api.call import Call
 from kassa.api.cards import refusals_counted
 from kassa.api.checkout import shapes, shown
 from kassa.api.checkout.models import ProcessCheckout, lines_of, without_secrets
-from kassa.api.describe import IDEMPOTENCY_KEY, operation, parameter
+from kassa.api.describe import ACCEPT_LANGUAGE, IDEMPOTENCY_KEY, operation, parameter
 from kassa.api.errors import NotHere
 from kassa.api.keys import MONTH, Fingerprint, given_key, key_of, replay
 from kassa.api.shop import MERCHANT, the_shop
@@ -32,7 +32,7 @@ router = APIRouter(tags=["checkout"])
     "/checkout/process",
     response_model=None,
     responses=shown.PROCESS_ANSWERS,
-    openapi_extra=operation(IDEMPOTENCY_KEY, body=ProcessCheckout, example=shown.PURCHASE, secured=None),
+    openapi_extra=operation(IDEMPOTENCY_KEY, ACCEPT_LANGUAGE, body=ProcessCheckout, example=shown.PURCHASE, secured=None),
 )
 async def process_checkout(call: Call) -> Answer:
     """Buy items with a card: one call, one charge, one order.
@@ -63,6 +63,7 @@ async def process_checkout(call: Call) -> Answer:
         card=card,
         key=key_of(call, sent, said, MONTH),
         address=call.address,
+        language=call.language,
     )
     with refusals_counted():
         bought = await checkout.buy_items(call.ctx, wish)

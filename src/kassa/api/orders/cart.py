@@ -94,7 +94,7 @@ async def read_cart(call: Call) -> Answer:
     buyer = call.caller.user
     channel = await the_shop(call.ctx)
     cart = await carts.open_cart(call.ctx.db, MERCHANT, SHOP, buyer)
-    offers = await _offers_or_seen(call.ctx, channel, cart.lines)
+    offers = await offers_or_seen(call.ctx, channel, cart.lines)
     return _show(200, "Cart retrieved successfully", cart, offers, channel)
 
 
@@ -221,7 +221,7 @@ async def _edit(
 ) -> Answer:
     """Do `act` and show the whole cart after it. Should a line have come in that nobody asked about, look again."""
     for _ in range(_LOOKS):
-        offers = await _offers_or_seen(ctx, channel, before.lines)
+        offers = await offers_or_seen(ctx, channel, before.lines)
         known = {line.product_id for line in before.lines}
 
         async def work(tx: Tx, offers: Mapping[str, Any] = offers, known: set[str] = known) -> Answer:
@@ -247,7 +247,8 @@ class _Seen:
     stock: int | None = None
 
 
-async def _offers_or_seen(ctx: Context, channel: Channel, lines: Iterable[CartLine]) -> Mapping[str, catalog.Offer | _Seen]:
+async def offers_or_seen(ctx: Context, channel: Channel, lines: Iterable[CartLine]) -> Mapping[str, catalog.Offer | _Seen]:
+    """The offers of lines by product; what was last known of them while a product service is away."""
     try:
         return await catalog.offers_of(ctx, channel, [line.product_id for line in lines])
     except catalog.ProductsUnavailable:

@@ -11,7 +11,7 @@ from kassa.api.answers import Answer
 from kassa.api.body import fit, read_json
 from kassa.api.call import Call
 from kassa.api.cards import refusals_counted
-from kassa.api.describe import IDEMPOTENCY_KEY, operation, parameter
+from kassa.api.describe import ACCEPT_LANGUAGE, IDEMPOTENCY_KEY, operation, parameter
 from kassa.api.errors import InvalidInput
 from kassa.api.keys import MONTH, canonical, given_key, key_of, replay
 from kassa.api.orders import shapes, shown
@@ -36,7 +36,7 @@ _IF_MATCH = parameter("header", "If-Match", 'Order exactly this version of the c
         **shown.answers(201, shown.OrderAnswer, "The order, pending.", shown.ORDER, shown.PLACE_ERRORS),
         200: {"model": shown.OrderAnswer, "description": "This cart version is an order already; the same one."},
     },
-    openapi_extra=operation(IDEMPOTENCY_KEY, _IF_MATCH, body=PlaceOrder, example=shown.PLACE),
+    openapi_extra=operation(IDEMPOTENCY_KEY, ACCEPT_LANGUAGE, _IF_MATCH, body=PlaceOrder, example=shown.PLACE),
 )
 async def place_order(call: Call) -> Answer:
     """Turn the cart into one order and begin to pay it.
@@ -63,10 +63,11 @@ async def place_order(call: Call) -> Answer:
         method=asked.payment_method,
         card_token=_card_token(asked),
         card=trace_of(asked.payment_details.card_number if asked.payment_details else None, fingerprint),
-        asked=_asked(call.ctx.keys, address, asked.payment_method),
+        asked=hashes_of(call.ctx.keys, address, asked.payment_method),
         version=tag if tag is not None else asked.cart_version,
         expected_total=asked.expected_total,
         address=call.address,
+        language=call.language,
         key=key_of(call, sent, lambda hashed: (caller.scope, without_secrets(data, hashed)), MONTH),
     )
     return await _place(call, wish, channel)
@@ -82,7 +83,7 @@ def _card_token(asked: PlaceOrder) -> str | None:
     return given
 
 
-def _asked(keys: Keys, address: dict[str, Any], method: str) -> tuple[bytes, ...]:
+def hashes_of(keys: Keys, address: dict[str, Any], method: str) -> tuple[bytes, ...]:
     """Address and method as keyed hashes, under the present secret and the one that it replaces."""
     said = canonical({"address": address, "method": method})
     return tuple(each.fingerprint(said) for each in (keys, keys.before) if each is not None)

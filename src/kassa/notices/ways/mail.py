@@ -5,6 +5,8 @@ The `Message-ID` and the date are the notice's own, so a letter that is handed o
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -56,10 +58,14 @@ class Post(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """Write to the buyer ourselves. Who left no address that can be used is not written to."""
+    """Write to the buyer ourselves. Who left no address that can be used is not written to.
+
+    `follow`: where an order can be followed, by merchant and id; None where there is no such page.
+    """
 
     by: Post
     sender: Sender
+    follow: Callable[[str, uuid.UUID], str] | None = None
 
     @property
     def limit_s(self) -> float:
@@ -75,7 +81,8 @@ class Mail:
         order = await orders.find(ctx.db, notice.merchant_id, notice.order_id)
         if order is None:
             return Outcome("sent", "no such order")
-        return await self.by.post(self.sender, compose(notice, order, contact, self.sender.name))
+        link = self.follow(notice.merchant_id, notice.order_id) if self.follow else None
+        return await self.by.post(self.sender, compose(notice, order, contact, self.sender.name, link))
 
 
 def message_id(sender: Sender, letter: Letter) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 import orjson
 
+from kassa.events import Recorded
 from kassa.kit.context import Context
 from kassa.kit.egress import Egress, Outcome
 from kassa.kit.secrets import Keys
@@ -39,19 +41,26 @@ def headers_of(keys: Keys, claimed: Claimed, body: bytes, user_agent: str) -> di
 
     Raises `SecretLost`.
     """
-    event, webhook_id, now = claimed.event, str(claimed.event.event_id), int(time.time())
     sealed = [claimed.secret] + ([claimed.old_secret] if claimed.old_secret is not None else [])
     signing = [key_of(open_secret(keys, claimed.endpoint_id, each)) for each in sealed]
+    return signed_headers(claimed.event, body, signing, at=int(time.time()), attempt=claimed.attempts, user_agent=user_agent)
+
+
+def signed_headers(
+    event: Recorded, body: bytes, signing: Sequence[bytes], *, at: int, attempt: int, user_agent: str
+) -> dict[str, str]:
+    """The headers with which an event is posted at `at` (seconds since 1970), signed by each of the keys, the newest first."""
+    webhook_id = str(event.event_id)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": user_agent,
         "webhook-id": webhook_id,
-        "webhook-timestamp": str(now),
-        "webhook-signature": sign(signing, webhook_id, now, body),
+        "webhook-timestamp": str(at),
+        "webhook-signature": sign(signing, webhook_id, at, body),
         "kassa-event-type": event.type,
         "kassa-subject": event.subject,
         "kassa-sequence": str(event.sequence),
-        "kassa-attempt": str(claimed.attempts),
+        "kassa-attempt": str(attempt),
     }
     if event.subject.startswith("payment:"):
         headers["kassa-currency"] = str(orjson.loads(event.data).get("currency", ""))
