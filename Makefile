@@ -30,7 +30,7 @@ bench: install ## Print the speed table of this machine (ROWS=1,7 for some; ORDE
 	@exec .venv/bin/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(RECORD),--record) $(ARGS)
 
 bench-peer: install ## Install a commerce engine on Node into a scratch folder and drive row 3's journey there (needs node and npm)
-	@exec .venv/bin/python -m bench.engine $(ARGS)
+	@exec .venv/bin/python -m bench.engine $(if $(RECORD),--record) $(ARGS)
 
 install: ## Make .venv with the locked packages; does nothing when nothing changed
 	@scripts/setup

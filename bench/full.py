@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,11 +19,14 @@ from bench.town import SPREAD, Town
 AT_ONCE = 16
 USUAL = 200_000
 TEMPLATES = 20
+BYTES = 10_000
+"""That an order takes with everything that belongs to it, its indexes and the journal of the server while it is written."""
 
 
 def with_many_orders(place: Town, pairs: int, seconds: int, say: Callable[[str], None]) -> Row:
     """Checkouts with many orders in the database against none; how many is said by `ORDERS`."""
     orders = int(os.environ.get("ORDERS", "") or USUAL)
+    look_for_room(place, orders)
     full, empty = place.stocked("kassa_full"), place.stocked("kassa_empty")
     took = fill_up(place, full, orders)
     say(f"  {orders:,} orders in {took:.0f} s")
@@ -66,6 +70,14 @@ def fill_up(place: Town, dsn: str, orders: int) -> float:
     began = time.monotonic()
     asyncio.run(fill(dsn, orders, templates=TEMPLATES))
     return time.monotonic() - began
+
+
+def look_for_room(place: Town, orders: int) -> None:
+    """End here when the disk has no room for so many orders."""
+    free, wanted = shutil.disk_usage(place.home).free, orders * BYTES
+    if free < wanted:
+        there = f"{place.home.parent} has {free / 1e9:.0f}; TMPDIR names another folder"
+        raise SystemExit(f"{orders:,} orders need some {wanted / 1e9:.0f} GB and {there}")
 
 
 def buy_some(place: Town, dsn: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from bench import page, payme, rows
 from bench.fill import fill
-from bench.full import TEMPLATES, buy_some, in_turn
+from bench.full import TEMPLATES, buy_some, in_turn, look_for_room
 from bench.payme import Line
 from bench.report import head
 from bench.town import Town, town
@@ -41,7 +41,8 @@ OFFERED = {
 """Every contract; of providers nobody is asked."""
 _SOME = """
     SELECT buyer_id, order_id::text, payment_id::text FROM orders
-     WHERE merchant_id = '1' AND channel = 'shop' AND order_number = ANY(SELECT 'FILL-' || floor(random() * $1)::bigint FROM generate_series(1, $2))
+     WHERE merchant_id = '1' AND channel = 'shop'
+       AND order_number = ANY(SELECT 'FILL-' || floor(random() * $1)::bigint FROM generate_series(1, $2))
 """
 _BOUGHT = "SELECT buyer_id, order_id::text, payment_id::text FROM orders WHERE merchant_id = '1' AND channel = 'shop' LIMIT $1"
 _SIZE = "SELECT pg_size_pretty(pg_database_size(current_database()))"
@@ -62,6 +63,7 @@ def main() -> int:
         payme.stock(place, dsn)
         grown = replace(place, dsn=dsn, environment=place.environment | OFFERED | {"DATABASE_URL": dsn})
         stands = 0
+        look_for_room(place, max(map(int, given.orders.split(","))))
         for orders in map(int, given.orders.split(",")):
             found: dict[str, Any] = {}
             if orders > stands:

@@ -46,7 +46,7 @@ def _one(place: Town, home: Path, rest_s: float) -> tuple[float, float]:
     """Seconds until the first answer, and megabytes after some rest."""
     port, rpc = place.free_port(), place.free_port()
     environment = {name: value for name, value in place.environment.items() if name in _DEVELOPMENT}
-    environment |= {"KASSA_HOME": str(home), "HTTP_PORT": str(port), "GRPC_PORT": str(rpc)}
+    environment |= {"KASSA_HOME": str(home), "HTTP_PORT": str(port), "GRPC_PORT": str(rpc), "LOG_LEVEL": "warning"}
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "kassa", "dev"], env=environment, stdout=subprocess.DEVNULL, cwd=place.home)
     try:

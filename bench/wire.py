@@ -1,7 +1,8 @@
 """The yardstick of row 7: the same messages through the same kind of queue, published and consumed in one process; nothing else.
 
-The client, its calls, the confirms, the messages in flight, the consumers and their prefetch are those of Kassa; each message is
-acknowledged when it arrives. Run as `python -m bench.wire URL NAME MESSAGES`; prints the seconds that it took.
+The confirms, the messages in flight, the consumers and their prefetch are those of Kassa; messages go through the client library,
+past which Kassa's own go (decision 0039). Each is acknowledged when it arrives. Run as `python -m bench.wire URL NAME MESSAGES`;
+prints the seconds that it took.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BINDINGS = ("payment.*", "refund.*", "order.*", "checkout.*", "subscription.*", 
 
 
 async def channel_of(connection: aio_pika.abc.AbstractConnection, *, confirms: bool) -> Channel:
-    """A channel, at the layer at which Kassa uses it."""
+    """A channel, at the lowest layer that the library shows."""
     channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
     wire = await channel.get_underlay_channel()
     assert isinstance(wire, Channel)

@@ -16,13 +16,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiohttp
 
-from bench.peer import AT_ONCE, MEASURED
+from bench import page
+from bench.peer import AT_ONCE, MEASURED, whole_journey
+from bench.report import head, table
 from bench.town import Town, town
 
 ENGINE = ("@vendure/core@3", "pg@8")
@@ -49,11 +53,12 @@ mutation {
 
 
 def main() -> int:
-    """Measure, print, and keep what was measured; 1 when an order was not paid."""
+    """Measure both sides in turn, print, and keep the engine's rates; 1 when a check failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.engine", description=__doc__)
     parser.add_argument("--folder", type=Path, help="where the engine is installed, and stays (default: a folder that is removed)")
-    parser.add_argument("--runs", type=int, default=3, help="how often it is measured (default 3)")
-    parser.add_argument("--seconds", type=int, default=20, help="how long each time (default 20)")
+    parser.add_argument("--pairs", type=int, default=5, help="how often the two sides are measured in turn (default 5)")
+    parser.add_argument("--seconds", type=int, default=10, help="how long each measurement takes (default 10)")
+    parser.add_argument("--record", action="store_true", help="write docs/bench.json, docs/bench.md and docs/bench.svg too")
     given = parser.parse_args()
     if not (shutil.which("node") and shutil.which("npm")):
         parser.error("node and npm are needed, and were not found")
@@ -63,14 +68,28 @@ def main() -> int:
         environment = _prepared(place, scratch)
         _run(["node", "shop.cjs", "populate"], scratch, environment)
         with _serving(scratch, environment):
-            asyncio.run(_drive(int(environment["PORT"]), 5))
-            rates = [asyncio.run(_drive(int(environment["PORT"]), given.seconds)) for _ in range(given.runs)]
-    says = f"measured by `make bench-peer`: one process of @vendure/core {version} on the same PostgreSQL, {AT_ONCE} at once"
-    found = {"name": f"a commerce engine on Node (Vendure {version})", "per_s": [round(rate, 2) for rate in rates], "says": says}
+            port, machine = int(environment["PORT"]), head(place) | {"node": _version_of_node()}
+            asyncio.run(_drive(port, 5))
+            row = whole_journey(place, given.pairs, given.seconds, say, lambda: asyncio.run(_drive(port, given.seconds)))
+    name = f"a commerce engine on Node (Vendure {version})"
+    row = replace(row, against=name)
+    says = f"`make bench-peer` has measured it: one process of @vendure/core {version} on the same PostgreSQL, {AT_ONCE} at once"
     MEASURED.parent.mkdir(exist_ok=True)
-    MEASURED.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
-    return 0 if all(rates) else 1
+    kept = {"name": name, "per_s": [round(rate, 2) for rate in row.theirs], "says": says}
+    MEASURED.write_text(json.dumps(kept, indent=2) + "\n")
+    if given.record:
+        page.record({"at": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine, "rows": [row.as_json()]})
+    print(table(machine, [row]))
+    return 0 if row.correct else 1
+
+
+def say(text: str) -> None:
+    """Progress goes to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _version_of_node() -> str:
+    return subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _install(scratch: Path) -> str:
@@ -131,7 +150,7 @@ async def _until_it_answers(port: int) -> None:
 
 
 async def _drive(port: int, seconds: float) -> float:
-    """Journeys per second; 0 when one of them did not end with a paid order."""
+    """Journeys per second. Raises `RuntimeError` when one of them did not end with a paid order."""
     began, made, wrong = time.perf_counter(), 0, 0
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
@@ -145,8 +164,9 @@ async def _drive(port: int, seconds: float) -> float:
 
         await asyncio.gather(*(shop(number) for number in range(AT_ONCE)))
     took = time.perf_counter() - began
-    print(f"  {made} journeys in {took:.1f} s = {made / took:.1f} /s, {wrong} wrong", file=sys.stderr, flush=True)
-    return 0.0 if wrong else made / took
+    if wrong:
+        raise RuntimeError(f"{wrong} journeys at the engine did not end with a paid order")
+    return made / took
 
 
 async def _journey(session: aiohttp.ClientSession, url: str, number: int) -> str:

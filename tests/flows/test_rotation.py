@@ -34,6 +34,7 @@ SELLER: Final = {"X-Merchant-Id": "2"}
 HASHES: Final = {
     "idempotency_keys.payload", "api_key_hashes.key_hash", "payments.card_fingerprint", "checkouts.asked", "payments.metadata",
     "audit_heads.hash", "audit_log.hash", "audit_log.previous", "card_watch.key", "notice_recipients.email_key",
+    "staff_sessions.token_hash", "staff_tries.key",
 }  # fmt: skip
 """Columns of bytes that are not sealed: hashes, and what a caller said over gRPC."""
 

@@ -18,7 +18,7 @@ from tests.histories.steps import deal
 from tests.histories.town import Town
 from tests.rig import DatabaseServer, run_alone
 
-from kassa.kit.database import _prepare
+from kassa.kit.hand import _prepare
 
 CLOCK = """
     CREATE OR REPLACE FUNCTION kassa_now() RETURNS timestamptz LANGUAGE sql STABLE AS $$

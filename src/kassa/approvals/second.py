@@ -13,6 +13,8 @@ from kassa.audit import Hand
 from kassa.kit.context import Context
 from kassa.kit.once import KeyReused
 
+_SAYS = {"approve": "approval.approve", "reject": "approval.reject"}
+
 
 async def ask(ctx: Context, hand: Hand, merchant_id: str, wish: Wish) -> Approval:
     """Keep an act for a second person, for seven days. The same form sent twice is one approval.
@@ -49,7 +51,7 @@ async def decide(ctx: Context, hand: Hand, found: Approval, word: str) -> Approv
         if decided is None:
             raise ApprovalOver
         facts = {"approval_id": str(found.approval_id), "wanted": found.act, "asked_by": found.asked_by}
-        audit.note(tx, hand, found.merchant_id, f"approval.{word}", found.subject, **facts)
+        audit.note(tx, hand, found.merchant_id, _SAYS[word], found.subject, **facts)
     return decided
 
 

@@ -82,6 +82,8 @@ class StockMoved(Conflict):
     code = "stock_moved"
 
 
+# The lists stand in a SELECT of their own, so that the planner does not see how long they are: up to PostgreSQL 17 it would plan a
+# beginning of a purchase anew each time (decision 0040).
 _HOLD = Write(
     "stock_held",
     """

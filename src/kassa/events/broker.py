@@ -37,8 +37,9 @@ __all__ = ["CHANNELS", "DEADLINE_S", "PREFETCH", "RETRY", "Broker", "Incoming", 
 RETRY: Final = "delivery.retry"
 """The routing key of a delivery that is tried again."""
 PREFETCH: Final = 20
-CHANNELS = 8
-"""Consumers of a process: each holds at most `PREFETCH` messages."""
+CHANNELS = 16
+"""Consumers of a process, each with at most `PREFETCH` messages in hand: so many that a merchant's next ones are here when outcomes
+of the earlier ones are written, and are claimed with them."""
 _FRAME_MAX = 131_072
 """Bytes of a frame where the broker names no limit: its own usual one."""
 _LOOK_S = 5.0

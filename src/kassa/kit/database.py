@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -279,7 +278,7 @@ class Database:
         if outer is not None:
             raise RuntimeError(f"transaction {name!r} inside {outer!r}")
         tx = Tx(await self._acquire(), self, lasting=lasting)
-        token = _open.set(name)
+        token, whole = _open.set(name), False
         try:
             try:
                 yield tx
@@ -291,6 +290,7 @@ class Database:
             await tx.commit()
             crash.reach(name, "after_commit")
             tx.announce()
+            whole = True
         except (*LOST, *TRY_AGAIN, *REFUSED) as error:
             tx.restore()
             if tx.reads_only and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
@@ -301,7 +301,7 @@ class Database:
             raise
         finally:
             _open.reset(token)
-            await self._release(tx.connection)
+            await self._put_back(tx.connection, whole=whole)
 
     @contextlib.asynccontextmanager
     async def snapshot(self, name: str) -> AsyncIterator[Tx]:
@@ -325,7 +325,7 @@ class Database:
         outer = _open.get()
         if outer is not None:
             raise RuntimeError(f"transaction {name!r} inside {outer!r}")
-        connection = await self._acquire()
+        connection, whole = await self._acquire(), False
         try:
             crash.reach(name, "before_commit")
             self.statements += 1
@@ -336,6 +336,7 @@ class Database:
                 finally:
                     watch.cancel()
             crash.reach(name, "after_commit")
+            whole = True
         except TimeoutError:
             raise Blocked from None
         except (*TRY_AGAIN, *REFUSED) as error:
@@ -343,7 +344,7 @@ class Database:
         except LOST as error:
             raise CommitUnknown from error
         finally:
-            await self._release(connection)
+            await self._put_back(connection, whole=whole)
         return found
 
     def _watch(self, pid: int, limit: asyncio.Timeout) -> None:
@@ -388,12 +389,14 @@ class Database:
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[Tx]:
         tx = Tx(await self._acquire(), self, alone=True)
+        whole = False
         try:
             yield tx
+            whole = True
         except (*LOST, *TRY_AGAIN, *REFUSED) as error:
             raise self._away("one statement", error, tx.connection) from error
         finally:
-            await self._release(tx.connection)
+            await self._put_back(tx.connection, whole=whole)
 
     async def _acquire(self) -> Any:
         """A connection, waited for at most 10 s; a server that has none left is asked again until then."""
@@ -421,12 +424,16 @@ class Database:
         await self._release(connection)
         return await self._acquire()
 
+    async def _put_back(self, connection: Any, *, whole: bool) -> None:
+        # Whatever was raised may have left a statement under way, which the pool waits for.
+        if whole and self._hand.keep(connection):
+            self.pulse.end(connection)
+        else:
+            await self._release(connection)
+
     async def _release(self, connection: Any) -> None:
         self.pulse.end(connection)
         with contextlib.suppress(*LOST):
-            # Whatever was raised may have left a statement under way, which the pool waits for.
-            if sys.exception() is None and self._hand.keep(connection):
-                return
             await self._pool.release(connection)
 
     async def _forget(self) -> None:

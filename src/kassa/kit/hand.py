@@ -74,7 +74,10 @@ class Hand:
 
     def keep(self, connection: Any) -> bool:
         """Keep a connection over which nothing is asked any more; False when it must go to the pool."""
-        if not self._is_open or self._asking or connection.is_closed() or connection.is_in_transaction():
+        try:
+            if not self._is_open or self._asking or connection.is_closed() or connection.is_in_transaction():
+                return False
+        except LOST:  # see `take`
             return False
         self._free.append(connection)
         if self._tidying is None:

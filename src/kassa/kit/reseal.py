@@ -22,12 +22,16 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A column of sealed bytes. `key`: the columns of the row's key with their types; `about`: what the seal is bound to."""
+    """A column of sealed bytes. `key`: the columns of the row's key with their types; `about`: what the seal is bound to.
+
+    `hashed`: a column beside it with a keyed hash of what is sealed, and how that is made; it is made anew together with the seal.
+    """
 
     table: str
     column: str
     key: tuple[tuple[str, str], ...]
     about: Callable[[Row], bytes]
+    hashed: tuple[str, Callable[[Keys, bytes], bytes | None]] | None = None
 
     @property
     def name(self) -> str:
@@ -137,15 +141,16 @@ async def _write(db: Database, keys: Keys, sealed: Sealed, rows: list[Row]) -> i
         data = keys.unseal(bytes(row[sealed.column]), sealed.about(row))
         assert data is not None
         key = [row[name] for name, _ in sealed.key]
-        new.append([*key, bytes(row[sealed.column]), keys.seal(data, sealed.about(row))])
+        again = sealed.hashed[1](keys, data) if sealed.hashed else None
+        new.append([*key, bytes(row[sealed.column]), keys.seal(data, sealed.about(row)), again])
     names = [name for name, _ in sealed.key]
-    types = [*(kind for _, kind in sealed.key), "bytea", "bytea"]
+    types = [*(kind for _, kind in sealed.key), "bytea", "bytea", "bytea"]
     given = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, 1))
     same = " AND ".join(f"t.{name} = n.{name}" for name in names)
     return await db.execute(
         f"""
-        UPDATE {sealed.table} t SET {sealed.column} = n.made
-          FROM unnest({given}) AS n ({", ".join(names)}, before, made)
+        UPDATE {sealed.table} t SET {sealed.column} = n.made{f", {sealed.hashed[0]} = n.again" if sealed.hashed else ""}
+          FROM unnest({given}) AS n ({", ".join(names)}, before, made, again)
          WHERE {same} AND t.{sealed.column} = n.before
         """,
         *placeholders(new, len(types)),

@@ -13,7 +13,11 @@ from kassa.notices import store
 from kassa.notices.model import Contact
 
 RECIPIENTS = Sealed(
-    "notice_recipients", "sealed", (("merchant_id", "text"), ("order_id", "uuid")), lambda row: row["order_id"].bytes
+    "notice_recipients",
+    "sealed",
+    (("merchant_id", "text"), ("order_id", "uuid")),
+    lambda row: row["order_id"].bytes,
+    ("email_key", store.key_of_sealed),
 )
 """Where addresses and names of buyers are sealed."""
 _WRITTEN = frozenset({store.NOTICE_WRITTEN, store.NOTICE_WRITTEN_AFTER_ASKING})

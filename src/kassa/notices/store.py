@@ -191,6 +191,12 @@ async def delete_sent(reader: Reader, after_days: int, limit: int) -> int:
     )  # fmt: skip
 
 
+def key_of_sealed(keys: Keys, sealed: bytes) -> bytes | None:
+    """The keyed hash of the address in what was sealed, once that is opened; None where there is no address in it."""
+    email = orjson.loads(sealed)["email"]
+    return email_keys(keys, email)[0] if email is not None else None
+
+
 def _key(keys: Keys, contact: Contact) -> bytes | None:
     return email_keys(keys, contact.email)[0] if contact.email is not None else None
 

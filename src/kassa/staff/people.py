@@ -53,5 +53,5 @@ async def end_sessions(tx: Tx, hand: Hand, merchant_id: str, account_id: uuid.UU
     """Sign somebody out everywhere, or at one browser; returns how many sessions lived. Twice, the second ends none."""
     ended = await store.end_sessions(tx, merchant_id, account_id, only=only)
     if ended:
-        audit.note(tx, hand, merchant_id, "staff.sign_out", f"staff:{account_id}", sessions_ended=ended)
+        audit.note(tx, hand, merchant_id, "staff.signout", f"staff:{account_id}", sessions_ended=ended)
     return ended

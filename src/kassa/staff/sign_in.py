@@ -45,7 +45,7 @@ async def sign_in(
             await store.end_sessions(tx, merchant_id, before.account_id, only=before.session_id)
         session_id = await store.insert_session(tx, merchant_id, account.account_id, _hash(token), address[:64])
         hand = Hand(ctx.keys, By(account.role, account.name))
-        audit.note(tx, hand, merchant_id, "staff.sign_in", f"staff:{account.account_id}", session_id=str(session_id))
+        audit.note(tx, hand, merchant_id, "staff.signin", f"staff:{account.account_id}", session_id=str(session_id))
     return account, token
 
 

@@ -54,8 +54,11 @@ def test_refunds_of_one_payment_are_counted_together(house: Server, ana: Clerk) 
     """So a large sum does not go out in small pieces."""
     bought = buy(house, quantity=4)
     address = f"/office/orders/{bought['order_id']}/refund"
-    ana.act(address, amount="200", why="a first piece")
-    assert ana.address.startswith("/office/done")
+    ana.open(address)
+    form = ana.form(address)
+    for _ in range(2):  # pressed again, it is the same piece
+        ana.send(form, amount="200", why="a first piece")
+        assert ana.address.startswith("/office/done")
     ana.act(address, amount="150", why="a second piece")
     assert ana.address.startswith("/office/approvals/")
     assert order(house, bought["order_id"])["refunded_minor"] == 20000
@@ -188,7 +191,7 @@ def test_an_admin_cannot_be_two_persons(house: Server, ana: Clerk) -> None:
     form = next(each for each in ana.page.forms if "password" in each.fields)
     ana.send(form, password="a second self of mine", why="she forgot it", word="password")
     assert (ana.status, "kassa staff" in ana.said) == (422, True)
-    assert clerk(house, "bea").page.title.startswith("Today")
+    assert clerk(house, "bea").address == "/office"
 
 
 def test_many_small_refunds_at_once_do_not_pass_the_limit_together(house: Server, ana: Clerk) -> None:

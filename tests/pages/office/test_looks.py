@@ -118,7 +118,9 @@ def test_an_order_shows_lines_money_books_and_what_happened(staff: Clerk, sold: 
 def test_links_to_acts_are_for_whom_they_are(staff: Clerk, admin: Clerk, sold: dict[str, Any]) -> None:
     here = f"/office/orders/{sold['order_id']}"
     staff.open(here)
-    assert {"Ship", "Prepare", "Leave a note"} == {words for words, address in staff.page.links.items() if address.startswith(here + "/")}
+    assert {"Ship", "Prepare", "Leave a note"} == {
+        words for words, address in staff.page.links.items() if address.startswith(here + "/")
+    }
     admin.open(here)
     acts = {words for words, address in admin.page.links.items() if address.startswith(here + "/")}
     assert acts == {"Ship", "Prepare", "Give money back", "Cancel", "Leave a note"}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from tests.factories import CARD, Till
 
 from kassa import desk
+from kassa.audit import Hand
 from kassa.checkout import forget
 from kassa.checkout.wishes import Bought
 from kassa.desk.model import Found
 from kassa.desk.question import read_question
 from kassa.kit import clock
+from kassa.kit.reseal import reseal
 from kassa.kit.secrets import Keys
+from kassa.notices.address import RECIPIENTS
 from kassa.orders import Order
 
 
@@ -95,11 +99,18 @@ async def test_a_registered_buyer_is_found_by_the_address_that_only_its_key_can_
     assert [each.name for each in (await find(till, "guest@example.com", keys=rotated)).hits] == [str(order.order_id)]
 
 
+async def test_after_a_rotation_the_address_is_found_under_the_new_secret_alone(till: Till) -> None:
+    order = await bought(till)
+    await till.db.execute("UPDATE checkouts SET customer_email = NULL WHERE order_id = $1", order.order_id)
+    new = b"a new secret of thirty-two bytes!"
+    rotating = Keys(new, b"a secret of thirty-two bytes, ok")
+    await reseal(replace(till.ctx, keys=rotating), RECIPIENTS)
+    assert [each.name for each in (await find(till, "guest@example.com", keys=Keys(new))).hits] == [str(order.order_id)]
+
+
 async def test_whoever_was_forgotten_is_not_found_by_the_address(till: Till) -> None:
     order = await bought(till)
     await till.db.execute("UPDATE orders SET status = 'delivered' WHERE order_id = $1", order.order_id)
-    from kassa.audit import Hand
-
     done = await forget.forget_buyer(till.ctx, till.merchant_id, forget.Person(email="guest@example.com"), Hand(till.ctx.keys))
     assert done.in_the_way == ()
     assert await hits(till, "guest@example.com") == set()

@@ -18,8 +18,8 @@ from kassa.checkout.wishes import CartWish, ItemAsked, ItemsWish, Placed
 from kassa.kit import clock
 from kassa.kit.context import Context
 from kassa.kit.database import Database
-from kassa.notices import Contact, Notice, send_due
-from kassa.notices.model import SENT, Outcome
+from kassa.notices import Contact, send_due
+from kassa.notices.model import SENT, Notice, Outcome
 from kassa.payments.model import CardTrace
 
 ASHA = Contact("7", "asha@example.com", "Asha Rao")

@@ -209,8 +209,9 @@ def test_a_good_signature_is_looked_for_once_and_the_claims_are_judged_each_time
     assert asked == [token]
     for moment, reason in ((LATER + 1.0, "expired"), (LATER - 301.0, "not valid yet")):
         monkeypatch.setattr(auth.time, "time", lambda moment=moment: moment)
-        with pytest.raises(Unauthorized, match=reason):
+        with pytest.raises(Unauthorized) as refused:
             tokens.caller([f"Bearer {token}"])
+        assert reason in refused.value.why
 
 
 def test_a_bad_signature_is_never_remembered_and_the_good_ones_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
+from pamqp.commands import Basic
+from pamqp.frame import marshal
 
-from kassa.events.broker import RETRY, Broker, message_of
+from kassa.events import frames
+from kassa.events.broker import RETRY, Broker, Incoming, _Consumer, message_of
 from kassa.events.catalogue import STATUS_CHANGES, TYPES
 from kassa.events.envelope import Recorded
+from kassa.events.line import Line
 from kassa.webhooks.consume import _read
 
 EVENT = uuid.UUID("019b76da-b1f0-7b21-9c3d-6e5f4a3b2c1d")
@@ -93,6 +97,28 @@ def test_a_later_attempt_names_its_delivery() -> None:
 )
 def test_anything_else_is_not(headers: dict[str, Any], message_id: str | None, key: str) -> None:
     assert _read(incoming(headers, message_id, key)) is None
+
+
+def test_a_message_that_nobody_could_take_leaves_the_next_one_alone(caplog: pytest.LogCaptureFixture) -> None:
+    taken: list[str | None] = []
+    said: list[bytes] = []
+
+    def take(message: Incoming) -> None:
+        if message.message_id == "bad":
+            raise RuntimeError("canary")
+        taken.append(message.message_id)
+        message.done()
+        message.refuse()
+        message.give_back()
+
+    consumer = _Consumer(cast("Line", SimpleNamespace(write=said.append)), 4, take)
+    for tag, name in ((1, "bad"), (2, "good")):
+        data = marshal(Basic.Deliver(consumer_tag="c", delivery_tag=tag, exchange="e", routing_key="order.paid"), 4)
+        assert consumer.begin(frames.DELIVER, data, 7) is True
+        consumer.whole(frames.Properties(2, name, {}))
+    assert taken == ["good"]
+    assert said == [frames.acknowledged(4, 2), frames.rejected(4, 2), frames.given_back(4, 2)]
+    assert "a message was not taken" in caplog.text
 
 
 def test_a_broker_does_not_show_its_address() -> None:

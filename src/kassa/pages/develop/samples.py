@@ -17,7 +17,7 @@ CONTRACTS = {
 """The contracts that have samples, and what each is for."""
 _BY_STAFF = frozenset({"PUT /api/orders/{order_id}/status"})
 _STREAMS = frozenset({"/api/orders/{order_id}/events"})
-_SIGNED_BY_PROVIDER = "x-internal-signature"
+_PROVIDERS_HEADER = "x-internal-signature"
 _INDENT = "  "
 
 
@@ -100,7 +100,7 @@ def _sample(method: str, path: str, told: Mapping[str, Any]) -> Sample:
         query=tuple((each["name"], str(_example(each))) for each in parameters if each["in"] == "query" and each.get("required")),
         takes_key="idempotency-key" in headers,
         body=_body(told),
-        shown="signature" if _SIGNED_BY_PROVIDER in headers else _shown(f"{method} {path}", ways),
+        shown="signature" if _PROVIDERS_HEADER in headers else _shown(f"{method} {path}", ways),
         may_be_guest={} in ways,
     )
 

@@ -18,6 +18,7 @@ from kassa.audit import By
 from kassa.checkout.wishes import MoveWish, Placed
 from kassa.collect import LineAsked, Refunded, RefundWish, Replayed
 from kassa.collect.model import AboveLimit
+from kassa.kit import once
 from kassa.kit.context import Context
 from kassa.kit.money import Money, fixed_text
 from kassa.pages.form import MARK
@@ -47,8 +48,9 @@ async def carry_out_or_ask(call: Call, options: PageOptions, who: Staff, step: S
     why, text = why_of(sent), once_text(sent)
     asked = {name: value for name, value in sent.items() if name not in {MARK, ONCE, "why"} and value}
     limit = options.approval_above.get(step.amount.currency)
-    if limit is None or step.amount.minor + step.before_minor <= limit:
-        key = key_of(options.keys, step.merchant_id, who.name, f"{step.act} {step.about}", sent, text)
+    key = key_of(options.keys, step.merchant_id, who.name, f"{step.act} {step.about}", sent, text)
+    again = await once.find(call.ctx.db, options.keys, key) is not None  # what it has given back itself does not count against it
+    if again or limit is None or step.amount.minor + step.before_minor <= limit:
         doing = Doing(step.merchant_id, step.act, step.about, asked, why, who.name, key, limit)
         with contextlib.suppress(AboveLimit):  # others were quicker, and with theirs it is too much
             return done(step.act, await carry_out(call.ctx, doing), step.back)
