@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import Open
 from tests.browser.shopping import buy, state
-from tests.browser.visit import PHONE, Visit
+from tests.browser.visit import HEAVIEST, PHONE, Visit
 from tests.conftest import StartKassa, StartSandbox
 from tests.contracts.checkout.journeys import a_key, id_of, line, order_form, until
 from tests.pages.hook import Hook, hook
@@ -196,3 +196,11 @@ def test_a_phone_needs_no_sideways_scroll(shop: Server, visit: Open, where: str)
     sign_in(window)
     window.go(where)
     assert not window.is_wider_than_its_window()
+
+
+def test_every_page_is_light(shop: Server, visit: Open) -> None:
+    window = visit(shop)
+    sign_in(window)
+    signed_in = window.context.storage_state()
+    weights = {where: visit(shop, storage_state=signed_in).weight(where) for where in LOOKS}
+    assert {where: weight for where, weight in weights.items() if not 0 < weight <= HEAVIEST} == {}

@@ -57,7 +57,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=0, help="how often each is played (default: as the catalogue says)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="for all chance; printed, so that it can be repeated")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="so many side by side")
-    parser.add_argument("--resume", action="store_true", help="leave out what this version of the code has a result of, and is not named by --only")
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out what this version of the code has a result of, and is not named by --only"
+    )
     parser.add_argument("--list", action="store_true", help="only list the faults")
     parser.add_argument("--hours", type=float, default=0, help="not the catalogue, but trouble by chance for so long")
     parser.add_argument("--soak", action="store_true", help="with --hours: no trouble, and nothing may grow")
