@@ -128,8 +128,9 @@ class Crowd:
         if said.status != 200:
             return
         payment = said.json["payment_id"]
-        httpx2.post(said.json["payment_url"].replace("/pay/", "/payments/") + "/accept", trust_env=False, timeout=30)
         until = time.monotonic() + self.patience_s
+        while not _accepts(said.json["payment_url"]) and time.monotonic() < until:
+            time.sleep(0.2)
         while time.monotonic() < until:
             seen = self.history.ask(next(self._turns), merchants.shown(payment))
             if seen is not None and seen.status == 200 and seen.json["status"] == 2:
@@ -169,3 +170,11 @@ class Crowd:
             time.sleep(0.1)
         self.trouble.append(f"{ask.path} of {ask.key}: no answer within {self.patience_s} s")
         raise _Unanswered
+
+
+def _accepts(payment_url: str) -> bool:
+    """Pay at the sandbox, which may be dying with the process that it is in; paying twice is paying once."""
+    try:
+        return httpx2.post(payment_url.replace("/pay/", "/payments/") + "/accept", trust_env=False, timeout=30).status_code < 500
+    except httpx2.HTTPError:
+        return False

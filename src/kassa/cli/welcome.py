@@ -44,10 +44,13 @@ def welcome(settings: Settings, took_s: float) -> None:
         line(f"  Data           {where}")
         line(f"\nTry it: [cyan].venv/bin/python examples/grpc_client.py localhost:{settings.grpc_port}[/]   Ctrl-C stops it.\n")
         return
-    line(f"  Try the APIs   [cyan]{api}/docs[/]")
-    if "office" in (settings.pages or ()):
+    pages = settings.pages or ()
+    if "shop" in pages:
+        line(f"  The shop       [cyan]{api}/shop[/]")
+    if "office" in pages:
         named = f"operator or admin, password {demo_password(settings.kassa_home)}"
-        line(f"  The back office[cyan] {api}/office[/]  ({named})")
+        line(f"  Its office     [cyan]{api}/office[/]  ({named})")
+    line(f"  Try the APIs   [cyan]{api}/docs[/]" + (f" and [cyan]{api}/develop[/]" if "develop" in pages else ""))
     line(f"  The sandbox    [cyan]{api}/sandbox/control[/]")
     for address in _addresses() if settings.lan else []:
         line(f"  From outside   [cyan]http://{address}:{settings.http_port}[/]  (LAN=1)")
