@@ -77,6 +77,7 @@ def open_post() -> Iterator[Callable[[Hooks], dict[str, str]]]:
             )
             return {
                 "EMAIL_BACKEND": "smtp",
+                "PUBLIC_URL": "https://shop.example.com",
                 "EMAIL_FROM": "Shop <shop@example.com>",
                 "SMTP_HOST": "127.0.0.1",
                 "SMTP_PORT": str(mailbox.port),

@@ -43,6 +43,7 @@ class Contents:
 TOLD = {"EMAIL_BACKEND": "none", "WEBHOOK_TIMEOUT_S": "1", "WEBHOOK_RETRY_SECONDS": "0,1,1,1,1,1"}
 LETTERS = {
     "EMAIL_BACKEND": "mailgun",
+    "PUBLIC_URL": "https://shop.example.com",  # as in any shop of several processes: letters name the same address
     "EMAIL_FROM": "Shop <shop@example.com>",
     "MAILGUN_URL": "HOOKS",
     "MAILGUN_DOMAIN": "mg.example.com",

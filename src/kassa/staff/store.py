@@ -156,7 +156,7 @@ async def count_try(db: Database, merchant_id: str, kind: str, key: bytes) -> tu
         ON CONFLICT (merchant_id, kind, key) DO UPDATE
            SET tries = CASE WHEN t.since <= kassa_now() - $4::interval THEN 1 ELSE t.tries + 1 END,
                since = CASE WHEN t.since <= kassa_now() - $4::interval THEN kassa_now() ELSE t.since END
-        RETURNING tries, ceil(extract(epoch FROM since + $4::interval - kassa_now()))::int AS wait_s
+        RETURNING tries, ceil(extract(epoch FROM least($4::interval, since + $4::interval - kassa_now())))::int AS wait_s
         """,
         merchant_id, kind, key, SPAN,
     )  # fmt: skip

@@ -169,7 +169,7 @@ def test_the_bank_is_silent_until_the_time_is_over(browser: Browser) -> None:
 def test_money_that_comes_late_goes_back(browser: Browser) -> None:
     by_link(browser)
     press_bank(browser, "late")
-    browser.until("Your money was returned")
+    browser.until("Your money was given back")
     assert status(browser) == "refunded"
 
 

@@ -95,13 +95,13 @@ def test_a_taken_port_is_named_in_one_line(kassa_dsn: str, tmp_path: Path, modul
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_certificate_that_is_none_stops_the_start(kassa_dsn: str, tmp_path: Path) -> None:
+def test_a_certificate_that_is_none_stops_the_start(database_server: rig.DatabaseServer, tmp_path: Path) -> None:
     files = {name: str(tmp_path / name) for name in ("GRPC_TLS_CERT", "GRPC_TLS_KEY")}
     for path in files.values():
         Path(path).write_text("not PEM")
     done = subprocess.run(
         [sys.executable, "-m", "kassa", "rpc", "--port", str(rig.free_port())],
-        env=rig.clean_environment(KASSA_HOME=str(tmp_path), DATABASE_URL=kassa_dsn, PRODUCTION="false", **files),
+        env=rig.clean_environment(KASSA_HOME=str(tmp_path), DATABASE_URL=database_server.fresh(), PRODUCTION="false", **files),
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -29,7 +29,7 @@ from kassa.collect.payme.model import (
 from kassa.collect.payme.read import is_over, now_ms, payment_for
 from kassa.kit import jsontext
 from kassa.kit.context import Context
-from kassa.kit.database import Tx
+from kassa.kit.database import Reader, Tx
 from kassa.kit.errors import Busy
 from kassa.kit.ids import new_id
 from kassa.payments import Payment, Verdict, payme, requests
@@ -148,9 +148,18 @@ async def perform(ctx: Context, box: Cashbox, payme_id: str) -> dict[str, Any]:
             elif attempt.state != PERFORMED:
                 raise PaymeRefusal(NOT_NOW)
     except _Expired as over:
-        await expire(ctx, box.merchant_id, over.attempt.payme_id)
+        if not await expire(ctx, box.merchant_id, over.attempt.payme_id):
+            return await _performed_meanwhile(ctx, box, payme_id)
         raise PaymeRefusal(NOT_NOW) from None
     await _go_on(ctx, together)
+    return attempt.performed()
+
+
+async def _performed_meanwhile(ctx: Context, box: Cashbox, payme_id: str) -> dict[str, Any]:
+    """The stored answer of a call that began before the time was over and was first at the locks; all calls are told the same."""
+    attempt = await _find(ctx.db, box.merchant_id, payme_id)
+    if attempt.state != PERFORMED:
+        raise PaymeRefusal(NOT_NOW)
     return attempt.performed()
 
 
@@ -224,9 +233,9 @@ async def _give_back(ctx: Context, tx: Tx, together: Together | Payment) -> bool
 # ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _find(tx: Tx, merchant_id: str, payme_id: str) -> Transaction:
+async def _find(reader: Reader, merchant_id: str, payme_id: str) -> Transaction:
     """An attempt, not locked: enough for one that has ended, as nothing changes it. Raises `PaymeRefusal` -31003."""
-    found = await payme.find(tx, merchant_id, payme_id)
+    found = await payme.find(reader, merchant_id, payme_id)
     if found is None:
         raise PaymeRefusal(NO_SUCH_TRANSACTION)
     return found
