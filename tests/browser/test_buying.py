@@ -184,7 +184,9 @@ def test_silence_then_late_money(start_kassa: StartKassa, visit: Open) -> None:
     page.get_by_role("button", name=say("pay.bank_silent")).click()
     state(page, "expired")
     expect(page.locator("#state")).to_contain_text(say("pay.expired_next"))
-    until(lambda: shop.sql("SELECT status FROM orders")[0]["status"] == "cancelled", 20, "the stock is let go")  # else it still buys
+    until(
+        lambda: shop.sql("SELECT status FROM orders")[0]["status"] == "cancelled", 20, "the stock is let go"
+    )  # else it still buys
     page.get_by_role("button", name=say("pay.bank_late")).click()
     state(page, "refunded")
     [payment] = shop.sql("SELECT status, captured_minor, refunded_minor FROM payments WHERE ref_kind = 'order'")
