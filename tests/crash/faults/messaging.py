@@ -349,7 +349,7 @@ def relay_lags(field: Field) -> None:
         sleeper, heir = relays[run.number % 2], relays[1 - run.number % 2]
         _signal(heir, signal.SIGSTOP)
         try:
-            post.tell(run.number, [f"order:{run.number}-{n % 5}" for n in range(6 * IN_FLIGHT)])
+            post.tell(run.number, [f"order:{run.number}-{n % 5}" for n in range(20 * IN_FLIGHT)])
             post.wait(lambda: _relayed(post).get(merchant_of(run.number)[0]), "nobody relays")
         finally:
             _signal(sleeper, signal.SIGSTOP)

@@ -15,7 +15,7 @@ from tests.crash.till import UNSENT, Till, move_clock, open_till, wait_until
 
 OPENS_WITHIN_S, DRAINED_WITHIN_S, SLOWER_AT_MOST = 5.0, 60.0, 1.2
 STEPS = 8
-SAMPLES = 150
+SAMPLES = 500
 
 
 @fault(
