@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fill_up(place, dsn, given.orders)
         with place.serving({"DATABASE_URL": dsn, "PAGES": "shop,buyer,office"}) as port:
             found = _measure(place, dsn, port)
-        machine = head(place)
+        machine = "  ".join(f"{name} {version}" for name, version in head(place).items())
     if given.json:
         print(json.dumps({"machine": machine, "orders": given.orders, "pages": found}, indent=2))
     else:
@@ -98,7 +98,7 @@ def _read(port: int, paths: Sequence[str], cookie: str) -> list[tuple[float, int
 
 def _signed_in(place: Town, dsn: str, port: int) -> str:
     """The cookie of a member of staff, whose account is made for this."""
-    password = "the bench looks at the office"
+    password = "only for a look around here"
     command = ["staff", "add", "bench", "--email", "bench@example.com", "--role", "admin", "--why", "bench", "--password-stdin"]
     environment = place.environment | {"DATABASE_URL": dsn}
     subprocess.run(
