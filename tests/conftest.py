@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ StartSandbox = Callable[[], rig.Sandbox]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the run a folder and a PostgreSQL; its workers inherit both through the environment."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background: programs that are tried would inherit it
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput") or config.option.collectonly or os.environ.get("KASSA_TEST_DATABASE") == "none":
         return
     run = Path(tempfile.mkdtemp(prefix=rig.run_prefix()))
