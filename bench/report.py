@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kassa import __version__
+
 if TYPE_CHECKING:
     from bench.town import Town
 
@@ -63,7 +65,7 @@ class Row:
 def head(place: Town) -> dict[str, str]:
     """What was measured on."""
     return {
-        "kassa": version("kassa"),
+        "kassa": __version__,
         "processors": f"{os.cpu_count()} x {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

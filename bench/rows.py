@@ -50,9 +50,13 @@ def checkout_against_pgbench(place: Town, pairs: int, seconds: int, say: Say) ->
     after = _counts(place, place.dsn), _counts(place, place.yard)
     waiting = [_waiting(plan, statistics.median(ours), share, say) for share in SHARES]
     mine, other = _per_checkout(before[0], after[0]), _per_checkout(before[1], after[1])
+    widths = _width(place, place.dsn, mine), _width(place, place.yard, other)
     checks = {
         "every answer is 200": wrong == 0 and all(each["statuses"] == {"200": each["due"]} for each in waiting),
         f"the same rows per checkout on both sides ({sum(mine.values()):.0f} in {len(TABLES)} tables)": mine == other,
+        f"as wide on both sides ({widths[0]:.0f} and {widths[1]:.0f} bytes, 5 % apart at most)": 0.95
+        <= widths[0] / widths[1]
+        <= 1.05,
         "kassa verify is clean": place.verify(),
     }
     if mine != other:
@@ -144,17 +148,26 @@ def _per_checkout(before: dict[str, int], after: dict[str, int]) -> dict[str, fl
     return {table: round((after[table] - before[table]) / made, 3) for table in TABLES}
 
 
+def _width(place: Town, dsn: str, rows: dict[str, float]) -> float:
+    """Bytes of one checkout's rows, by the newest of each table."""
+    newest = "SELECT coalesce(avg(pg_column_size(r.*)), 0) AS width FROM (SELECT * FROM {} ORDER BY ctid DESC LIMIT 300) r"
+    return sum(rows[table] * float(place.ask(dsn, newest.format(table))[0]["width"]) for table in TABLES)
+
+
 def _leave_in_stock(place: Town, pieces: int) -> None:
     """Set the hot product to `pieces`, with the journal line that explains it."""
     sql = """
-        WITH was AS (SELECT on_hand FROM stock_levels WHERE product_id = $1), noted AS (
+        WITH was AS (SELECT available FROM stock_levels WHERE product_id = $1), noted AS (
             INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
-            SELECT '1', 'shop', $1, 'adjusted', gen_random_uuid()::text, $2 - on_hand, now() FROM was WHERE on_hand <> $2)
-        UPDATE stock_levels SET on_hand = $2 WHERE product_id = $1
+            SELECT '1', 'shop', $1, 'adjusted', gen_random_uuid()::text, $2 - available, now() FROM was WHERE available <> $2)
+        UPDATE stock_levels SET available = $2 WHERE product_id = $1
     """
     place.ask(place.dsn, sql, HOT, pieces)
 
 
 def _in_stock(place: Town) -> tuple[int, int]:
-    [row] = place.ask(place.dsn, "SELECT on_hand, reserved FROM stock_levels WHERE product_id = $1", HOT)
-    return row["on_hand"], row["reserved"]
+    """What can be had of the hot product, and what is held of it."""
+    sql = """SELECT available, (SELECT count(*) FROM reservations r WHERE r.product_id = $1 AND r.state = 'held') AS held
+               FROM stock_levels WHERE product_id = $1"""
+    [row] = place.ask(place.dsn, sql, HOT)
+    return row["available"], row["held"]

@@ -229,7 +229,8 @@ async def _stock(dsn: str) -> None:
     )
     await connection.execute(
         f"""
-        INSERT INTO stock_levels (merchant_id, channel, product_id, on_hand) SELECT '1', 'shop', product_id, {PLENTY} FROM products
+        INSERT INTO stock_levels (merchant_id, channel, product_id, available)
+        SELECT '1', 'shop', product_id, {PLENTY} FROM products
         """
     )
     await connection.execute(

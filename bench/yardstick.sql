@@ -7,18 +7,19 @@
 \set b 1 + (:a + 4999) % 10000
 \set low least(:a, :b)
 \set high greatest(:a, :b)
-SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, s.on_hand - s.reserved
+SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, s.available
     FROM products p LEFT JOIN stock_levels s USING (merchant_id, channel, product_id)
     WHERE p.merchant_id = '1' AND p.channel = 'shop' AND p.product_id IN ('p' || :a::int, 'p' || :b::int) AND p.sold;
 BEGIN;
 INSERT INTO idempotency_keys (merchant_id, caller, operation, key, payload, subject, state, created_at, expires_at)
-    VALUES ('1', 'user:1', 'POST /checkout/process', 'key-' || :id::bigint, decode(repeat('ab', 32), 'hex'), 'x', 'running',
+    VALUES ('1', 'user:1', 'POST /checkout/process', 'key-' || :id::bigint, decode(repeat('ab', 32), 'hex'), lpad(to_hex(:id::bigint + 1), 32, '0')::uuid::text, 'running',
     now(), now() + interval '30 days');
 INSERT INTO checkouts (merchant_id, checkout_id, channel, surface, buyer_id, status, method, acts, order_id, payment_id,
     currency, total_minor, customer_email, request_id, idempotency, deadline, next_at, lease_until, lease_version, created_at,
     updated_at) VALUES ('1', lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 'shop', 'checkout', '1', 'paying', 'credit_card',
     '{stock,payment,order}', lpad(to_hex(:id::bigint + 2), 32, '0')::uuid, lpad(to_hex(:id::bigint + 3), 32, '0')::uuid, 'INR',
-    300, 'customer@example.com', 'x', '{"caller": "user:1", "operation": "POST /checkout/process", "key": "key"}', now() +
+    300, 'customer@example.com', lpad(to_hex(:id::bigint + 4), 32, '0')::uuid::text,
+    '{"key": "cb998a9d51f46faa9324a75e", "caller": "user:1", "operation": "POST /checkout/process"}', now() +
     interval '30 minutes', now(), now() + interval '8 s', 1, now(), now());
 INSERT INTO checkout_steps (merchant_id, checkout_id, step, position, status, sends, first_sent_at, began_at, updated_at)
     VALUES ('1', lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 'stock', 0, 'done', 0, NULL, now(), now()), ('1',
@@ -36,25 +37,29 @@ INSERT INTO order_timeline (merchant_id, order_id, sequence, status, payment_sta
     VALUES ('1', lpad(to_hex(:id::bigint + 2), 32, '0')::uuid, 1, 'pending', 'pending', true, now());
 INSERT INTO payments (merchant_id, payment_id, ref_kind, ref, provider, method, script, status, currency, amount_minor,
     provider_key, card_brand, card_first6, card_last4, card_fingerprint, sends, expires_at, created_at, updated_at)
-    VALUES ('1', lpad(to_hex(:id::bigint + 3), 32, '0')::uuid, 'order', :id::bigint::text, 'simulated', 'credit_card',
-    'checkout', 'opened', 'INR', 300, 'key', 'visa', '411111', '1111', decode(repeat('ab', 32), 'hex'), 0, now(), now(), now());
+    VALUES ('1', lpad(to_hex(:id::bigint + 3), 32, '0')::uuid, 'order', lpad(to_hex(:id::bigint + 2), 32, '0')::uuid::text, 'simulated', 'credit_card',
+    'checkout', 'opened', 'INR', 300,
+    lpad(to_hex(:id::bigint + 1), 32, '0')::uuid || '-payment', 'visa', '411111', '1111', decode(repeat('ab', 32), 'hex'), 0, now(), now(), now());
 SELECT product_id FROM stock_levels WHERE merchant_id = '1' AND channel = 'shop' AND product_id IN ('p' || :low::int, 'p' ||
     :high::int) ORDER BY product_id FOR NO KEY UPDATE;
-UPDATE stock_levels SET reserved = reserved + 1 WHERE merchant_id = '1' AND channel = 'shop' AND product_id IN ('p' ||
-    :low::int, 'p' || :high::int) AND on_hand - reserved >= 1;
+UPDATE stock_levels SET available = available - 1 WHERE merchant_id = '1' AND channel = 'shop' AND product_id IN ('p' ||
+    :low::int, 'p' || :high::int) AND available >= 1;
 INSERT INTO reservations (merchant_id, checkout_id, product_id, channel, source, quantity, state, held_until)
     VALUES ('1', lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 'p' || :a::int, 'shop', 'own', 1, 'held', now()), ('1',
     lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 'p' || :b::int, 'shop', 'own', 1, 'held', now());
-INSERT INTO event_counters (merchant_id, subject, last) VALUES ('1', 'checkout:' || :id::bigint, 1), ('1', 'order:' ||
-    :id::bigint, 1), ('1', 'payment:' || :id::bigint, 1)
+INSERT INTO event_counters (merchant_id, subject, last) VALUES ('1', 'checkout:' || lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 1),
+    ('1', 'order:' || lpad(to_hex(:id::bigint + 2), 32, '0')::uuid, 1), ('1', 'payment:' || lpad(to_hex(:id::bigint + 3), 32, '0')::uuid, 1)
     ON CONFLICT (merchant_id, subject) DO UPDATE SET last = event_counters.last + 1;
-INSERT INTO events (merchant_id, event_id, subject, sequence, type, occurred_at, data)
-    VALUES ('1', lpad(to_hex(:id::bigint + 11), 32, '0')::uuid, 'checkout:' || :id::bigint, 1, 'checkout.started', now(),
-    '{"payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "order_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "status": 1, "price": "349.70"}'),
-    ('1', lpad(to_hex(:id::bigint + 12), 32, '0')::uuid, 'order:' || :id::bigint, 1, 'order.created', now(),
-    '{"payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "order_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "status": 1, "price": "349.70"}'),
-    ('1', lpad(to_hex(:id::bigint + 13), 32, '0')::uuid, 'payment:' || :id::bigint, 1, 'payment.created', now(),
-    '{"payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "order_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "status": 1, "price": "349.70"}');
+INSERT INTO events (merchant_id, event_id, subject, sequence, type, occurred_at, data, traceparent)
+    VALUES ('1', lpad(to_hex(:id::bigint + 11), 32, '0')::uuid, 'checkout:' || lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 1, 'checkout.started',
+    now(), '{"checkout_id":"01a201c7-5277-78aa-a2dc-5ca3bab5471a","order_id":"01a201c7-5277-7365-b998-cfdac5599d7c","payment_id":"01a201c7-5277-70b8-aa3f-a96b586d2643","status":"completed","error": null}',
+    '00-0954e7779ba22dbef4db96600a5a8b8e-2913df6ab575f2d7-00'),
+    ('1', lpad(to_hex(:id::bigint + 12), 32, '0')::uuid, 'order:' || lpad(to_hex(:id::bigint + 2), 32, '0')::uuid, 1, 'order.created',
+    now(), '{"order_id":"01a201c7-5277-7365-b998-cfdac5599d7c","order_number":"ORD-20261122-0MY7DKZN","status":"paid","payment_status":"paid","payment_id":"01a201c7-5277-70b8-aa3f-a96b586d2643","user_id":"1","total":"2.00","currency":"INR","items":[{"product_id":"p3577","quantity": 1,"price":"1.00"},{"product_id":"p4266","quantity": 1,"price":"1.00"}]}',
+    '00-0954e7779ba22dbef4db96600a5a8b8e-2913df6ab575f2d7-00'),
+    ('1', lpad(to_hex(:id::bigint + 13), 32, '0')::uuid, 'payment:' || lpad(to_hex(:id::bigint + 3), 32, '0')::uuid, 1, 'payment.created',
+    now(), '{"payment_id":"01a201c7-5277-70b8-aa3f-a96b586d2643","order_id":"01a201c7-5277-7365-b998-cfdac5599d7c","status": 2,"status_name":"PAYMENT_FINISHED","state":"paid","provider":"simulated","amount":"1","price":"2.00","currency":"INR","captured":"2.00","refunded":"0.00","reason": null}',
+    '00-0954e7779ba22dbef4db96600a5a8b8e-2913df6ab575f2d7-00');
 COMMIT;
 BEGIN;
 UPDATE checkouts SET status = 'completed', next_at = NULL, lease_until = NULL, ended_at = now(), updated_at = now()
@@ -77,24 +82,23 @@ INSERT INTO ledger_postings (merchant_id, entry_id, line_no, debit, credit, curr
     VALUES ('1', lpad(to_hex(:id::bigint + 4), 32, '0')::uuid, 1, 'provider.simulated', 'merchant.1', 'INR', 300);
 UPDATE reservations SET state = 'consumed', ended_at = now()
     WHERE merchant_id = '1' AND checkout_id = lpad(to_hex(:id::bigint + 1), 32, '0')::uuid AND state = 'held';
-SELECT product_id FROM stock_levels WHERE merchant_id = '1' AND channel = 'shop' AND product_id IN ('p' || :low::int, 'p' ||
-    :high::int) ORDER BY product_id FOR NO KEY UPDATE;
-UPDATE stock_levels SET on_hand = on_hand - 1, reserved = reserved - 1
-    WHERE merchant_id = '1' AND channel = 'shop' AND product_id IN ('p' || :low::int, 'p' || :high::int);
 INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
-    VALUES ('1', 'shop', 'p' || :a::int, 'sold', :id::bigint::text, 1, now()), ('1', 'shop', 'p' || :b::int, 'sold',
-    :id::bigint::text, 1, now());
+    VALUES ('1', 'shop', 'p' || :a::int, 'sold', lpad(to_hex(:id::bigint + 1), 32, '0')::uuid::text, 1, now()),
+    ('1', 'shop', 'p' || :b::int, 'sold', lpad(to_hex(:id::bigint + 1), 32, '0')::uuid::text, 1, now());
 UPDATE idempotency_keys SET state = 'done', status = 200, answer = decode(repeat('ab', 180), 'hex')
     WHERE merchant_id = '1' AND caller = 'user:1' AND operation = 'POST /checkout/process' AND key = 'key-' || :id::bigint AND
     state <> 'done';
-INSERT INTO event_counters (merchant_id, subject, last) VALUES ('1', 'checkout:' || :id::bigint, 1), ('1', 'order:' ||
-    :id::bigint, 1), ('1', 'payment:' || :id::bigint, 1)
+INSERT INTO event_counters (merchant_id, subject, last) VALUES ('1', 'checkout:' || lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 1),
+    ('1', 'order:' || lpad(to_hex(:id::bigint + 2), 32, '0')::uuid, 1), ('1', 'payment:' || lpad(to_hex(:id::bigint + 3), 32, '0')::uuid, 1)
     ON CONFLICT (merchant_id, subject) DO UPDATE SET last = event_counters.last + 1;
-INSERT INTO events (merchant_id, event_id, subject, sequence, type, occurred_at, data)
-    VALUES ('1', lpad(to_hex(:id::bigint + 14), 32, '0')::uuid, 'checkout:' || :id::bigint, 2, 'checkout.completed', now(),
-    '{"payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "order_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "status": 1, "price": "349.70"}'),
-    ('1', lpad(to_hex(:id::bigint + 15), 32, '0')::uuid, 'order:' || :id::bigint, 2, 'order.paid', now(),
-    '{"payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "order_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "status": 1, "price": "349.70"}'),
-    ('1', lpad(to_hex(:id::bigint + 16), 32, '0')::uuid, 'payment:' || :id::bigint, 2, 'payment.paid', now(),
-    '{"payment_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "order_id": "019b76da-a801-7d90-a2b6-4c7f1e3d5b62", "status": 1, "price": "349.70"}');
+INSERT INTO events (merchant_id, event_id, subject, sequence, type, occurred_at, data, traceparent)
+    VALUES ('1', lpad(to_hex(:id::bigint + 14), 32, '0')::uuid, 'checkout:' || lpad(to_hex(:id::bigint + 1), 32, '0')::uuid, 2, 'checkout.completed',
+    now(), '{"checkout_id":"01a201c7-5277-78aa-a2dc-5ca3bab5471a","order_id":"01a201c7-5277-7365-b998-cfdac5599d7c","payment_id":"01a201c7-5277-70b8-aa3f-a96b586d2643","status":"completed","error": null}',
+    '00-0954e7779ba22dbef4db96600a5a8b8e-2913df6ab575f2d7-00'),
+    ('1', lpad(to_hex(:id::bigint + 15), 32, '0')::uuid, 'order:' || lpad(to_hex(:id::bigint + 2), 32, '0')::uuid, 2, 'order.paid',
+    now(), '{"order_id":"01a201c7-5277-7365-b998-cfdac5599d7c","order_number":"ORD-20261122-0MY7DKZN","status":"paid","payment_status":"paid","payment_id":"01a201c7-5277-70b8-aa3f-a96b586d2643","user_id":"1","total":"2.00","currency":"INR","items":[{"product_id":"p3577","quantity": 1,"price":"1.00"},{"product_id":"p4266","quantity": 1,"price":"1.00"}]}',
+    '00-0954e7779ba22dbef4db96600a5a8b8e-2913df6ab575f2d7-00'),
+    ('1', lpad(to_hex(:id::bigint + 16), 32, '0')::uuid, 'payment:' || lpad(to_hex(:id::bigint + 3), 32, '0')::uuid, 2, 'payment.paid',
+    now(), '{"payment_id":"01a201c7-5277-70b8-aa3f-a96b586d2643","order_id":"01a201c7-5277-7365-b998-cfdac5599d7c","status": 2,"status_name":"PAYMENT_FINISHED","state":"paid","provider":"simulated","amount":"1","price":"2.00","currency":"INR","captured":"2.00","refunded":"0.00","reason": null}',
+    '00-0954e7779ba22dbef4db96600a5a8b8e-2913df6ab575f2d7-00');
 COMMIT;

@@ -124,10 +124,15 @@ class Shop:
     async def level(self, product_id: str) -> tuple[int, int]:
         """On hand and reserved."""
         row = await self.db.row(
-            "SELECT on_hand, reserved FROM stock_levels WHERE merchant_id = $1 AND product_id = $2", self.merchant_id, product_id
-        )
+            """
+            SELECT available, (SELECT coalesce(sum(quantity), 0)::bigint FROM reservations r WHERE r.merchant_id = s.merchant_id
+                                  AND r.product_id = s.product_id AND r.state = 'held' AND r.source = 'own') AS reserved
+              FROM stock_levels s WHERE merchant_id = $1 AND product_id = $2
+            """,
+            self.merchant_id, product_id,
+        )  # fmt: skip
         assert row is not None
-        return row["on_hand"], row["reserved"]
+        return row["available"] + row["reserved"], row["reserved"]
 
     async def journal(self, product_id: str) -> list[tuple[str, int]]:
         """What moved the stock, in any order but sorted."""

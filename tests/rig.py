@@ -39,6 +39,8 @@ ROOT = Path(__file__).resolve().parent.parent
 JWT_SECRET = "a-secret-that-only-tests-know-0123456789"
 WEBHOOK_SECRET = "what-only-the-provider-and-tests-know"
 START_TIMEOUT_S = 60
+ROOM = 600
+"""Connections that the tests' PostgreSQL takes: thirty servers at once, each with a pool, and races with larger ones."""
 _NEIGHBOURS = {
     "payment": "PAYMENT_SERVICE_URL",
     "inventory": "INVENTORY_SERVICE_URL",
@@ -48,7 +50,17 @@ _NEIGHBOURS = {
     "notification": "NOTIFICATION_SERVICE_URL",
     "link": "PROVIDER_URL",
 }
-_ports = itertools.count(20000 + os.getpid() * 37 % 9000)
+
+
+def _ports_of_this_process() -> Iterator[int]:
+    """From 20000 on. Processes of one run have ports of their own: what is free for one, no other takes before it is bound."""
+    many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = (os.getppid() if many > 1 else os.getpid()) * 37
+    return (20000 + (first + mine + many * n) % (12000 // many * many) for n in itertools.count())
+
+
+_ports = _ports_of_this_process()
 
 
 # ── databases ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +192,7 @@ def postgres_for(run: Path) -> Iterator[str]:
             yield dsn
             return
     try:
-        started = embedded.start(run / "embedded")
+        started = embedded.start(run / "embedded", connections=ROOM)
     except embedded.EmbeddedError as error:
         yield f"no PostgreSQL for the tests: {error}"
         return
@@ -210,14 +222,14 @@ def drop_left_behind(dsn: str) -> None:
 def usable(dsn: str) -> bool:
     """Whether a PostgreSQL of at least version 15 answers there, lets us create databases and has room for many servers.
 
-    A run of the tests has a dozen servers at once, each with a pool; the usual hundred connections are too few for that.
+    A run of the tests has thirty servers at once, each with a pool; the usual hundred connections are too few for that.
     """
     question = """
-        SELECT current_setting('server_version_num')::int >= 150000 AND current_setting('max_connections')::int >= 250
+        SELECT current_setting('server_version_num')::int >= 150000 AND current_setting('max_connections')::int >= $1
                AND (rolsuper OR rolcreatedb) AS yes
         FROM pg_roles WHERE rolname = current_user"""
     try:
-        return bool(query(dsn, question)[0]["yes"])
+        return bool(query(dsn, question, ROOM)[0]["yes"])
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, IndexError):
         return False
 
@@ -231,7 +243,7 @@ def free_port() -> int:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", 20000 + port % 12000))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return int(probe.getsockname()[1])
@@ -249,8 +261,8 @@ _SETTING = re.compile(
     r"^(KASSA_.*|JWT_.*|(.*_)?(HTTP|GRPC|APP|REDIS)_(HOST|PORT)|PORT|.*_SERVICE_URL|PROVIDER_.*|PUBLIC_URL|DATABASE_.*|REDIS_URL|RABBITMQ_URL"
     r"|(PAYMENTS|LOGS)_DB_URL|PAYMENT_LINK_TTL_S|TRUST_MERCHANT_HEADER|GRPC_.*|MAX_WORKERS|MERCHANT_CALLBACK_.*|EXCHANGE_NAME|QUEUE_NAME"
     r"|ALLOW_PRIVATE_CALLBACKS|EGRESS_PROXY|WEBHOOK_.*|EMAIL_.*|SMTP_.*|MAILGUN_.*"
-    r"|PRODUCTION|SURFACES|RATE_LIMIT|CARD_LIMITS|LAN|API_DOCS|CORS_ORIGINS|TRUSTED_PROXIES|METRICS_TOKEN|SIMULATED_PAYMENTS|LOG_LEVEL|DRAIN_S|OFFICE_.*|PAGES|MAX_WAITING_ORDERS|VERIFY_EVERY_S"
-    r"|PAYME_.*|AMBASSADOR_.*|PAYTECH_API_KEY|APP_NAME|DEBUG)$"
+    r"|PRODUCTION|SURFACES|RATE_LIMIT|CARD_LIMITS|LAN|API_DOCS|CORS_ORIGINS|TRUSTED_PROXIES|METRICS_(PORT|TOKEN)|SIMULATED_PAYMENTS|LOG_LEVEL|DRAIN_S|OFFICE_.*|PAGES|MAX_WAITING_ORDERS|VERIFY_EVERY_S"
+    r"|PAYME_.*|AMBASSADOR_.*|PAYTECH_API_KEY|APP_NAME|DEBUG|OTEL_.*)(_FILE)?$"
 )
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 import aiohttp
 
 from kassa import __version__, demo, migrate, webhooks, workers
-from kassa.api.app import Api, create_app
+from kassa.api.app import Api, create_app, create_watch
 from kassa.api.checkout.shapes import render_checkout
 from kassa.api.options import ApiOptions, ASGIApp, Pages, PaymeOptions, TokenRules
 from kassa.cardwatch import CardLimits
@@ -29,6 +29,7 @@ from kassa.kit.bell import Bell
 from kassa.kit.context import Background, Context
 from kassa.kit.database import Database
 from kassa.kit.egress import Egress
+from kassa.kit.figures import SECRET_ROTATING
 from kassa.kit.neighbour import Neighbour, new_session
 from kassa.kit.own_keys import own_key
 from kassa.kit.redis import Redis
@@ -49,7 +50,7 @@ from kassa.payments.payme.subscribe import LIVE_API, TEST_API, Receipts
 from kassa.payments.providers import CardService, Cash, External, Links, Payme, Simulated
 from kassa.rpc.options import RpcOptions
 from kassa.sandbox import Sandbox, create_sandbox
-from kassa.settings import SANDBOX_CASHBOX, Settings, demo_password
+from kassa.settings import SAMPLERS, SANDBOX_CASHBOX, Settings, demo_password, traces_headers, traces_ratio, traces_url
 from kassa.verify import WatchRules
 from kassa.webhooks import WebhookRules, delivery_made
 from kassa.webhooks.delivery import Deliverer
@@ -67,6 +68,8 @@ class Kassa:
 
     ctx: Context
     make_app: Callable[[], Api]
+    make_watch: Callable[[], Api]
+    """Makes what a process without an HTTP surface shows of itself: `/metrics`, `/health`, `/ready`."""
     production: bool
     rpc: RpcOptions
     sandbox: Sandbox | None
@@ -89,9 +92,7 @@ class Kassa:
             await webhooks.ensure_callbacks(self.ctx)
 
     async def run_workers(self, stop: asyncio.Event, only: tuple[str, ...] = ()) -> None:
-        """Run the workers until `stop` is set; the sandbox, too, goes on with what an earlier process had left to tell."""
-        if self.sandbox is not None:
-            await self.sandbox.start()
+        """Run the workers until `stop` is set."""
         await workers.run(self.ctx, stop, only)
 
     async def seed(self) -> int:
@@ -112,6 +113,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
     """
     crash.arm(settings.crash_at)
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(_traces(settings))
         db = await Database.connect(settings.database_url, size=settings.pool_size)
         stack.push_async_callback(db.close)
         db.ports[FanOut] = _fan_out(settings)
@@ -139,6 +141,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
         stack.push_async_callback(background.drain, DRAIN_S)
         here: dict[type, object] = {Bell: bell, Egress: egress, Deliverer: deliverer, Broker: broker, Redis: redis}
         keys = Keys(settings.kassa_secret, settings.kassa_secret_old)
+        _show_rotations(settings)
         subscribe = _subscribe(settings, session, db, keys)
         here |= {Subscribe: subscribe} if subscribe else {}
         ctx = Context(
@@ -155,11 +158,24 @@ async def assemble(settings: Settings) -> AsyncIterator[Kassa]:
         yield Kassa(
             ctx,
             lambda: create_app(ctx, _options(settings, sandbox, redis, _pages(settings, keys, session))),
+            lambda: create_watch(ctx, _options(settings, None, None, None)),
             settings.production,
             _rpc_options(settings, redis),
             sandbox,
             (lambda: demo_password(settings.kassa_home)) if has_office and not settings.production else None,
         )
+
+
+def _traces(settings: Settings) -> contextlib.AbstractAsyncContextManager[None]:
+    """Spans are recorded where a collector is named; what records them is loaded only then."""
+    url = traces_url(settings)
+    if url is None:
+        return contextlib.nullcontext()
+    from kassa.kit import spans  # noqa: PLC0415 - nobody else needs to have it installed
+
+    sampler = settings.otel_sampler or SAMPLERS[0]
+    headers, ratio = traces_headers(settings), traces_ratio(settings)
+    return spans.recording(spans.Collector(url, settings.otel_service_name, __version__, sampler, ratio, headers))
 
 
 def _sandbox(settings: Settings, db: Database) -> Sandbox:
@@ -197,7 +213,10 @@ def _subscribe(settings: Settings, session: aiohttp.ClientSession, db: Database,
     ours = settings.payme_api_url
     if ours is None and not settings.production and settings.payme_id == SANDBOX_CASHBOX:
         ours = f"http://127.0.0.1:{settings.http_port}/sandbox/payme-api"
-    hosts = {is_test: Neighbour("payme", ours or url, session) for is_test, url in ((False, LIVE_API), (True, TEST_API))}
+    hosts = {
+        is_test: Neighbour("payme", ours or url, session, hears_trace=False)
+        for is_test, url in ((False, LIVE_API), (True, TEST_API))
+    }
     return Subscribe(Receipts(hosts), db, keys, _payme_rules(settings))
 
 
@@ -300,7 +319,7 @@ def _post(settings: Settings, session: aiohttp.ClientSession) -> Post | None:
         host = settings.smtp_host or ""
         return Smtp(host, settings.smtp_port, settings.smtp_user, settings.smtp_password, settings.smtp_tls)
     if settings.email_backend == "mailgun":
-        mailgun = Neighbour("mailgun", settings.mailgun_url, session)
+        mailgun = Neighbour("mailgun", settings.mailgun_url, session, hears_trace=False)
         return Mailgun.of(mailgun, settings.mailgun_domain or "", settings.mailgun_api_key or "")
     return Console() if settings.email_backend == "console" else None
 
@@ -396,16 +415,32 @@ def _https_only(settings: Settings) -> bool:
     return settings.production and (settings.public_url or "").startswith("https://")
 
 
+def _show_rotations(settings: Settings) -> None:
+    former = {
+        "KASSA_SECRET": settings.kassa_secret_old,
+        "JWT_SECRET": settings.jwt_secret_old,
+        "PROVIDER_WEBHOOK_SECRET": settings.provider_webhook_secret_old,
+    }
+    for name, old in former.items():
+        SECRET_ROTATING.labels(name).set(bool(old))
+
+
+def _token_rules(settings: Settings) -> TokenRules:
+    old = settings.jwt_secret_old.encode() if settings.jwt_secret_old else None
+    return TokenRules(settings.jwt_secret.encode(), settings.jwt_algorithm, settings.jwt_issuer, settings.jwt_audience, old)
+
+
 def _options(settings: Settings, sandbox: ASGIApp | None, redis: Redis | None, pages: Pages | None) -> ApiOptions:
     return ApiOptions(
         surfaces=frozenset(settings.surfaces),
-        tokens=TokenRules(settings.jwt_secret.encode(), settings.jwt_algorithm, settings.jwt_issuer, settings.jwt_audience),
+        tokens=_token_rules(settings),
         schema_is_current=_schema_is_current(settings),
         docs=bool(settings.api_docs),
         rate_limit=settings.rate_limit,
         trusted_proxies=settings.trusted_proxies,
         cors_origins=settings.cors_origins,
         provider_webhook_secret=settings.provider_webhook_secret,
+        provider_webhook_secret_old=settings.provider_webhook_secret_old,
         trust_merchant_header=bool(settings.trust_merchant_header),
         metrics_token=settings.metrics_token,
         sandbox=sandbox,

@@ -1,7 +1,8 @@
 """Bring a database to the schema of this code, or say in one line why it cannot be used as it is.
 
 `upgrade` runs the Alembic revisions of `kassa/migrations` under a lock that makes a second caller wait and then find nothing left
-to do; how, stands in `migrations/env.py`. `check` only looks: it is what `serve`, `work` and `/ready` ask.
+to do; how, stands in `migrations/env.py`. `check` only looks: it is what `serve`, `work` and `/ready` ask. An upgrade notes in the
+database which code may still work on it, so that a release can be taken back without its schema (decision 0045).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "migrations"
 OLDEST_SERVER = 15
+OLDEST_CODE = "0029"
+"""Code whose newest revision is this one, or a later one, may work on the schema of this code. A revision that takes something away
+raises it to the revision from which on no code uses that."""
 WAIT_S = 60
 """How long an upgrade waits for another one, in seconds."""
 
@@ -73,7 +77,8 @@ def configuration(dsn: str) -> Config:
 async def check(database: Any) -> None:
     """Compare the schema with this code. `database` is a DSN, or anything with asyncpg's `fetch`.
 
-    Raises `SchemaOutdated`, `SchemaTooNew`, or `WrongServer` (older than PostgreSQL 15, or nobody answers).
+    A newer schema will do, if whoever made it noted that code like this one may work on it. Raises `SchemaOutdated`,
+    `SchemaTooNew`, or `WrongServer` (older than PostgreSQL 15, or nobody answers).
     """
     if not isinstance(database, str):
         return await _look(database)
@@ -88,11 +93,14 @@ async def check(database: Any) -> None:
     return None
 
 
+_SCHEMA = "SELECT version_num, obj_description('alembic_version'::regclass, 'pg_class') AS note FROM alembic_version"
+
+
 async def _look(connection: Any) -> None:
     check_server(int((await connection.fetch("SELECT current_setting('server_version_num') AS version"))[0]["version"]) // 10000)
     tables = await connection.fetch("SELECT to_regclass('alembic_version') IS NOT NULL AS found")
-    rows = await connection.fetch("SELECT version_num FROM alembic_version") if tables[0]["found"] else []
-    compare({row["version_num"] for row in rows})
+    rows = await connection.fetch(_SCHEMA) if tables[0]["found"] else []
+    compare({row["version_num"] for row in rows}, admitted_from(rows[0]["note"] if rows else None))
 
 
 def check_server(version: int) -> None:
@@ -101,10 +109,26 @@ def check_server(version: int) -> None:
         raise WrongServer(f"the server is PostgreSQL {version}; Kassa needs {OLDEST_SERVER} or newer")
 
 
-def compare(found: set[str]) -> None:
-    """Compare the revisions found in a database with those of this code. Raises `SchemaOutdated` or `SchemaTooNew`."""
+def note_of_code() -> str:
+    """What an upgrade notes at the table of revisions: which code may work on the schema."""
+    return f"kassa: code of {OLDEST_CODE} or later"
+
+
+def admitted_from(note: str | None) -> str | None:
+    """The revision that code must have to work on the schema with this note; None where nobody noted it."""
+    found = re.fullmatch(r"kassa: code of (\S+) or later", note or "")
+    return found[1] if found else None
+
+
+def compare(found: set[str], admitted: str | None = None) -> None:
+    """Compare the revisions found in a database with those of this code. Raises `SchemaOutdated` or `SchemaTooNew`.
+
+    `admitted`: code that has this revision fits a newer schema, too.
+    """
+    known, head = revisions()
+    if found - known and admitted in known:
+        return
     refuse_unknown(found)
-    _, head = revisions()
     if found != {head}:
         at = f"at {', '.join(sorted(found))}" if found else "not there yet"
         raise SchemaOutdated(f"the schema is {at} and this Kassa needs {head}: run `kassa migrate`")

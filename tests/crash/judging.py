@@ -59,7 +59,7 @@ TOKENS = """
       FROM subscriptions s
 """
 LEVELS = """
-    SELECT s.product_id, s.on_hand, s.reserved,
+    SELECT s.product_id, s.available,
            (SELECT coalesce(sum(quantity), 0) FROM reservations r
              WHERE r.product_id = s.product_id AND r.state = 'held' AND r.source = 'own')::bigint AS held,
            (SELECT sum(CASE kind WHEN 'sold' THEN -quantity ELSE quantity END) FROM stock_journal j
@@ -89,10 +89,10 @@ def breaches(dsn: str, sandbox: rig.Sandbox | None) -> list[str]:
 
 
 def levels(server: rig.Server) -> list[str]:
-    """Own stock: what is reserved is held by somebody, what is on hand is told by the journal."""
+    """Own stock: what can be had and what somebody holds is told by the journal."""
     wrong = []
     for row in server.sql(LEVELS):
-        if row["reserved"] != row["held"] or row["on_hand"] != row["told"] or not 0 <= row["reserved"] <= row["on_hand"]:
+        if row["available"] + row["held"] != row["told"] or row["available"] < 0:
             wrong.append(f"stock of {row['product_id']}: {row}")
     return wrong
 

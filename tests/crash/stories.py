@@ -399,7 +399,8 @@ SILENT = (
 UNANSWERED = tells(("payment", "process", "book_then_cut", {}), ("payment", "by_key", "error", {"times": 99}))
 LATE = (
     Story("nobody pays the link", nobody_pays_the_link, around("checkout.settle#2"), UNDONE, word="dev"),
-    Story("money comes after the stock was let go", money_comes_too_late, around("checkout.release"), UNDONE, UNANSWERED, "dev"),
+    # The release that is reached first may be that of the life before; then this one's money is in time after the crash.
+    Story("money comes after the stock was let go", money_comes_too_late, around("checkout.release"), EITHER, UNANSWERED, "dev"),
     # The third question may just be asked before the clock moves: then the money is in time after the crash.
     Story("money comes, or comes too late", money_comes_too_late, around("checkout.settle#3"), EITHER, UNANSWERED, "dev"),
 )

@@ -85,6 +85,12 @@ COMMANDS = (
         (0, 2),  # it is closed already
     ),
     Command(
+        "catalog.change",
+        ("products", "publish", "PRODUCTS"),
+        "SELECT count(*)::int AS n FROM products p JOIN stock_levels USING (merchant_id, channel, product_id)"
+        " JOIN audit_log a ON a.merchant_id = p.merchant_id AND a.act = 'product.publish' WHERE product_id = 'new_tea'",
+    ),
+    Command(
         "checkout.forget",
         ("forget", "--user", "BUYER", "--yes"),
         "SELECT count(*)::int AS n FROM checkouts WHERE buyer_id = '4711' AND customer_email IS NULL",
@@ -268,6 +274,14 @@ def key_file(home: Path) -> str:
     return str(file)
 
 
+def product_file(home: Path) -> str:
+    """A product that is new, and one that gets another price."""
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "products.csv"
+    file.write_text("product_id,name,price,stock\nnew_tea,Tea,4.99,120\nprod_001,Wireless Mouse,89.90,5000\n")
+    return str(file)
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.name)
 def test_a_command_that_dies_did_all_of_it_or_nothing(open_town: Callable[..., Town], command: Command, moment: str) -> None:
@@ -284,6 +298,7 @@ def test_a_command_that_dies_did_all_of_it_or_nothing(open_town: Callable[..., T
         "ROTATION": lambda: begun_under_the_old_secret(town.dsn),
         "PERSON": lambda: person(town.dsn),
         "KEY": lambda: key_file(town.home),
+        "PRODUCTS": lambda: product_file(town.home),
     }
     words = [known[word]() if word in known else word for word in command.words]
     assert town.runs(*words, crash_at=f"{command.name}:{moment}") == -signal.SIGKILL

@@ -136,6 +136,34 @@ async def _insists(db: Database, number: int) -> int:
 
 
 @pytest.mark.timeout(60)
+def test_a_primary_that_was_replaced_and_lives_on_is_left_within_a_second() -> None:
+    """It answers, and its commits wait for a standby that follows it no more."""
+    with clusters.cluster() as first:
+        second = first.standby(synchronous="on")
+        try:
+            both = f"postgresql://kassa@127.0.0.1:{first.port},127.0.0.1:{second.port}/postgres"
+            rig.run_alone(lambda: _move_on(second, both))
+        finally:
+            second.close()
+
+
+async def _move_on(second: clusters.Cluster, both: str) -> None:
+    db = await Database.connect(both, size=2)
+    try:
+        await db.execute("CREATE TABLE kept (n int)")
+        second.promote()
+        began = time.monotonic()
+        with pytest.raises(CommitUnknown):
+            async with asyncio.timeout(5), db.transaction("kept") as tx:
+                await tx.execute("INSERT INTO kept VALUES (1)")
+        assert await _insists(db, 2) == second.port
+        assert time.monotonic() - began < 2
+        assert [row["n"] for row in await db.rows("SELECT n FROM kept")] == [2]
+    finally:
+        await db.close()
+
+
+@pytest.mark.timeout(60)
 def test_a_server_that_became_read_only_is_away_and_is_left(cluster: clusters.Cluster) -> None:
     """As after a switch-over behind one address: connections stand, and what they lead to takes no writes any more."""
 

@@ -48,7 +48,7 @@ def test_names_without_a_story_are_in_the_source() -> None:
 @pytest.mark.parametrize("moment", points.MOMENTS[points.TRANSACTION])
 def test_a_start_that_dies_while_it_loads_the_demo_shop(open_town: Callable[..., Town], moment: str) -> None:
     town = open_town()
-    sold = "SELECT count(*)::int AS n, sum(on_hand)::int AS pieces FROM products LEFT JOIN stock_levels USING (merchant_id, channel, product_id)"
+    sold = "SELECT count(*)::int AS n, sum(available)::int AS pieces FROM products LEFT JOIN stock_levels USING (merchant_id, channel, product_id)"
     (before,) = town.ask(sold)
     theirs = ("api_key_hashes", "api_keys", "subscriptions", "plans", "routes")
     for table in ("stock_journal", "stock_levels", "products", "channels", *theirs, "merchants"):

@@ -145,6 +145,7 @@ async def _tell_a_story(kassa: Kassa) -> None:
         await _buy_at_once(client, buyer)
         await _book_an_ambassador(client, buyer)
         await _collect(client)
+        assert (await client.get("/metrics")).status_code == 200
 
 
 async def _ask(client: httpx2.AsyncClient, method: str, path: str, headers: dict[str, str], body: Any = None, also: int = 0) -> Any:

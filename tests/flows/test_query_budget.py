@@ -25,7 +25,7 @@ from kassa.catalog import Publication
 from kassa.kit.money import Money
 from kassa.settings import Settings
 
-ADDING, READING, ORDERING, PROCESSING = 5, 3, 8, 3
+ADDING, ADDING_WITHOUT_KEY, READING, ORDERING, PROCESSING = 4, 1, 3, 3, 3
 SIZES = (1, 100)
 
 _numbers = itertools.count(1)
@@ -90,6 +90,13 @@ async def test_adding_to_a_cart(counted: Counted) -> None:
         taken.append((await counted.count("POST", "/api/cart/items", 201, json=body, headers=buyer))[0])
     assert max(taken) <= ADDING, taken
     assert len(set(taken)) == 1, taken
+
+
+async def test_adding_to_a_cart_without_a_key(counted: Counted) -> None:
+    """What it costs, and one statement that is a whole transaction."""
+    before = counted.kassa.ctx.db.statements
+    await counted.buyer(10)
+    assert counted.kassa.ctx.db.statements - before <= 10 * ADDING_WITHOUT_KEY
 
 
 async def test_reading_a_cart(counted: Counted) -> None:

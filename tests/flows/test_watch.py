@@ -20,7 +20,7 @@ from tests.unit.shell.processes import refused, run
 
 T = TypeVar("T")
 INVARIANTS = {"1", "2", "3", "4", "5", "6", "7", "8", "11", "12"}
-SPOIL = "UPDATE stock_levels SET on_hand = on_hand + $1 WHERE merchant_id = '1' AND product_id = 'prod_001'"
+SPOIL = "UPDATE stock_levels SET available = available + $1 WHERE merchant_id = '1' AND product_id = 'prod_001'"
 
 
 @pytest.fixture(scope="module")

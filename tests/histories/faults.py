@@ -104,13 +104,13 @@ def _answer_before_commit() -> Iterator[None]:
 _FENCE = r"AND status = \$3 AND lease_version = \$4 AND updated_at = \$20"
 FAULTS = (
     Fault("no fence: whoever has read a checkout writes it, whatever became of it", _said_otherwise(_FENCE, "")),
+    Fault("stock is held without asking whether there is enough", _said_otherwise(r"AND s\.available >= l\.quantity", "")),
     Fault(
-        "stock is held without asking whether there is enough", _said_otherwise(r"AND s\.on_hand - s\.reserved >= l\.quantity", "")
+        "a cart is taken in whatever version it is", _said_otherwise(r"AND version = \$\d+ RETURNING cart_id", "RETURNING cart_id")
     ),
     Fault(
-        "a cart is taken in whatever version it is", _said_otherwise(r"AND version = \$3 RETURNING cart_id", "RETURNING cart_id")
+        "one key may be claimed twice", _said_otherwise(r"WHERE k\.expires_at <= excluded\.created_at\s+RETURNING 1", "RETURNING 1")
     ),
-    Fault("one key may be claimed twice", _said_otherwise(r"WHERE k\.expires_at <= kassa_now\(\)\s+RETURNING 1", "RETURNING 1")),
     Fault("a charge is repeated under another key after silence", _charge_again),
     Fault("silence counts as a no", _silence_is_no),
     Fault("the money of a cancelled purchase is forgotten", _undo_forgotten),

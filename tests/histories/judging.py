@@ -59,7 +59,7 @@ def _balanced(town: Town) -> Iterator[str]:
 
 
 def _stock(town: Town) -> Iterator[str]:
-    """I4: what is reserved is held by somebody, what is on hand is told by the journal."""
+    """I4: what can be had and what somebody holds is told by the journal."""
     held: Counter[str] = Counter()
     for row in town.server.of("reservations"):
         if row["state"] == "held" and row["source"] == "own":
@@ -69,8 +69,8 @@ def _stock(town: Town) -> Iterator[str]:
         told[row["product_id"]] += -row["quantity"] if row["kind"] == "sold" else row["quantity"]
     for row in town.server.of("stock_levels"):
         name = row["product_id"]
-        if row["reserved"] != held[name] or row["on_hand"] != told[name]:
-            yield f"I4: {name}: {row['on_hand']} on hand ({told[name]} told), {row['reserved']} reserved ({held[name]} held)"
+        if row["available"] + held[name] != told[name]:
+            yield f"I4: {name}: {row['available']} to be had and {held[name]} held, {told[name]} told"
 
 
 def _numbered(town: Town) -> Iterator[str]:

@@ -63,7 +63,14 @@ def play_many(seed: str, *, seconds: float = 0.0, histories: int = 0, length: in
 
 
 def shorten(outcome: Outcome) -> Outcome:
-    """Leave out whatever is not needed for something to be wrong: halves first, then one step after another, until no step can go."""
+    """Leave out whatever is not needed for something to be wrong: halves first, then fewer, until neither many steps nor one can go."""
+    best = outcome
+    while (shorter := _shortened(best)).steps != best.steps:
+        best = shorter
+    return best
+
+
+def _shortened(outcome: Outcome) -> Outcome:
     best, size = outcome, max(1, len(outcome.steps) // 2)
     while True:
         before, place = len(best.steps), 0

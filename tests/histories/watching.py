@@ -82,7 +82,7 @@ def _key(before: Values | None, after: Values | None) -> str | None:
 
 
 def _level(_before: Values | None, after: Values | None) -> str | None:
-    return None if after is not None and 0 <= after["reserved"] <= after["on_hand"] else f"I4: {after}"
+    return None if after is not None and after["available"] >= 0 else f"I4: {after}"
 
 
 def _reservation(before: Values | None, after: Values | None) -> str | None:

@@ -103,6 +103,14 @@ def create_app(ctx: Context, options: ApiOptions) -> Api:
     return Api(Frame(inner, dialects, https_only=options.https_only), closing, watch.readiness)
 
 
+def create_watch(ctx: Context, options: ApiOptions) -> Api:
+    """What a process without an HTTP surface says of itself: `/health`, `/ready`, and `/metrics` to whom `options` lets in."""
+    tokens, proxies, closing = Tokens(options.tokens), Proxies(options.trusted_proxies), Closing()
+    dialects, watch = Dialects({}, otherwise=Problems()), Watch(options, proxies)
+    doors = Doors(_desk(ctx, tokens, closing, watch, options, proxies), [health.router], dialects)
+    return Api(Frame(Patience(BodyLimit(doors), dialects, options.request_s), dialects), closing, watch.readiness)
+
+
 def _last(send: Send) -> Send:
     """`send`, saying that the connection ends with this answer: the caller's next request goes to another process."""
 
@@ -121,7 +129,9 @@ def _desk(ctx: Context, tokens: Tokens, closing: Closing, watch: Watch, options:
         closing,
         watch,
         trusted=options.trust_merchant_header,
-        webhook_secret=(options.provider_webhook_secret or "").encode(),
+        webhook_secrets=tuple(
+            each.encode() for each in (options.provider_webhook_secret, options.provider_webhook_secret_old) if each
+        ),
         address_of=proxies.address_of,
     )
 

@@ -2,6 +2,7 @@
 
 Key and algorithm come from the settings, never from the token: `jwk`, `jku`, `x5u` and `kid` are not followed and `crit` is
 refused. So is a member that stands twice: two readers would not agree on it. `exp` is required, `nbf` honoured, without leeway.
+While the secret is being rotated there are two keys, and either is good.
 What a good signature was found under is remembered for the last thousand tokens; its claims are judged anew for every request, so
 that nothing can outlive its end.
 """
@@ -72,7 +73,7 @@ class Tokens:
     """Verifies tokens by the rules given once."""
 
     def __init__(self, rules: TokenRules) -> None:
-        self._key = OctKey.import_key(rules.secret)
+        self._keys = [OctKey.import_key(each) for each in (rules.secret, rules.old) if each]
         self._registry = jws.JWSRegistry(algorithms=[rules.algorithm], strict_check_header=False)
         self._issuer = rules.issuer
         self._audience = rules.audience
@@ -93,16 +94,21 @@ class Tokens:
         """The claims of a token with a good signature. Raises `Unauthorized`, which is not remembered."""
         if _SIGNED.fullmatch(token) is None:
             raise _invalid("it is not a signed JWT")
-        try:
-            found = jwt.decode(token, self._key, registry=self._registry)
-        except Exception:  # noqa: BLE001 - a hostile token may break a parser in any way; all of them mean no
-            raise _invalid("its signature is not accepted") from None
+        found = next(filter(None, (self._signed_with(key, token) for key in self._keys)), None)
+        if found is None:
+            raise _invalid("its signature is not accepted")
         header, payload, _ = token.split(".")
         if not (_is_plain_header(header) and _is_plain(payload)):
             raise _invalid("it is not a signed JWT")
         if not _ASKS_TOO_MUCH.isdisjoint(found.header):
             raise _invalid("its header asks for too much")
         return found.claims
+
+    def _signed_with(self, key: OctKey, token: str) -> jwt.Token | None:
+        try:
+            return jwt.decode(token, key, registry=self._registry)
+        except Exception:  # noqa: BLE001 - a hostile token may break a parser in any way; all of them mean no
+            return None
 
     def _named(self, claims: Mapping[str, Any], token: str) -> Caller:
         now = time.time()

@@ -38,7 +38,8 @@ class Desk:
     watch: Any = None
     trusted: bool = False
     """Whether a gateway in front says for which merchant a request is."""
-    webhook_secret: bytes = field(default=b"", repr=False)
+    webhook_secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    """With which a provider may sign its reports: two while the secret is being rotated."""
     address_of: Callable[[Scope], str] = lambda _scope: "unknown"
     """Where a request comes from, behind proxies that are trusted."""
 
@@ -52,7 +53,7 @@ class Call(Request):
         self.closing = desk.closing
         self.watch = desk.watch
         self.trusted = desk.trusted
-        self.webhook_secret = desk.webhook_secret
+        self.webhook_secrets = desk.webhook_secrets
         self.in_path = values
         """What stands in the path at the places of `{names}`."""
         self._desk = desk

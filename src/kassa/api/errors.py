@@ -12,6 +12,7 @@ class UnknownPath(NotFound):
     """There is nothing at this address."""
 
     code = "not_found"
+    advice = "Look at the address."
 
 
 class NotHere(NotFound):
@@ -24,6 +25,7 @@ class WrongVerb(Invalid):
     """This address does not take this method."""
 
     code = "method_not_allowed"
+    advice = "Use a method that `Allow` names."
 
     def __init__(self, allow: str) -> None:
         super().__init__()
@@ -34,12 +36,14 @@ class TooLarge(Invalid):
     """The body is larger than 64 KiB."""
 
     code = "too_large"
+    advice = "Send less than 64 KiB."
 
 
 class Unauthorized(NotAllowed):
     """A valid bearer token is needed."""
 
     code = "unauthorized"
+    advice = "Sign in anew: send `Authorization: Bearer` with a token that is good."
 
     def __init__(self, why: str = "Not authenticated") -> None:
         super().__init__()
@@ -51,6 +55,7 @@ class Forbidden(NotAllowed):
     """This is not for you to do."""
 
     code = "forbidden"
+    advice = "Leave it to the shop's staff."
 
 
 class RateLimited(Busy):

@@ -16,6 +16,7 @@ from kassa.api.call import ROUTE, header
 from kassa.api.dialect import Dialects
 from kassa.api.errors import CallerGone, InternalError
 from kassa.api.options import ASGIApp, Message, Receive, Scope, Send
+from kassa.kit import trace
 from kassa.kit.context import request_id
 from kassa.kit.ids import new_id
 
@@ -25,6 +26,8 @@ _access = logging.getLogger("kassa.access")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _GONE = 499
 """How the log calls a request whose caller left; nobody is sent this."""
+_UNTRACED = frozenset({"/health", "/ready", "/metrics"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE: tuple[Header, ...] = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -55,19 +58,22 @@ class Frame:
         token = request_id.set(mine)
         answer = _Noted(send, mine, self._safe)
         metrics.IN_FLIGHT.inc()
-        try:
-            await self._inner(scope, receive, answer)
-        except CallerGone:
-            answer.status = answer.status or _GONE
-        except Exception:
-            _log.exception("a request ended unexpectedly")
-            if answer.status:  # half an answer is out already: cutting the connection tells the caller that it is no whole one
-                raise
-            await self._dialects.at(scope["path"]).refuse(InternalError())(scope, receive, answer)
-        finally:
-            metrics.IN_FLIGHT.dec()
-            _note(scope, answer.status, time.perf_counter() - began)
-            request_id.reset(token)
+        with _traced(scope) as span:
+            try:
+                await self._inner(scope, receive, answer)
+            except CallerGone:
+                answer.status = answer.status or _GONE
+            except Exception:
+                _log.exception("a request ended unexpectedly")
+                if answer.status:  # half an answer is out already: cutting the connection tells the caller that it is no whole one
+                    raise
+                await self._dialects.at(scope["path"]).refuse(InternalError())(scope, receive, answer)
+            finally:
+                metrics.IN_FLIGHT.dec()
+                _note(scope, answer.status, time.perf_counter() - began)
+                if span.on:
+                    _tell(span, scope, answer.status)
+                request_id.reset(token)
 
 
 class _Noted:
@@ -94,6 +100,27 @@ class _Noted:
 def _id_of(scope: Scope) -> str:
     sent = header(scope, b"x-request-id")
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else str(new_id())
+
+
+def _traced(scope: Scope) -> trace.Span:
+    """The request's place in its caller's trace, or in a new one. Who only looks whether we live is no part of any."""
+    if scope["path"] in _UNTRACED:
+        return trace.NOTHING
+    for name, _ in scope["headers"]:  # most callers send none, and pay for this loop alone
+        if name == b"traceparent":
+            return trace.arrive(header(scope, name), header(scope, b"tracestate"), scope["method"])
+    return trace.arrive(None, None, scope["method"])
+
+
+def _tell(span: trace.Span, scope: Scope, status: int) -> None:
+    """What a span says of a request: the template and not the path, as in the log."""
+    method, route = scope["method"] if scope["method"] in _METHODS else "_OTHER", scope.get(ROUTE, "-")
+    span.rename(f"{method} {route}")
+    span.mark("http.request.method", method)
+    span.mark("http.route", route)
+    span.mark("http.response.status_code", status)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail()
 
 
 def _note(scope: Scope, status: int, seconds: float) -> None:

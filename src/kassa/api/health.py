@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-import math
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from kassa import verify, webhooks
 from kassa.api import metrics
 from kassa.api.answers import Answer, json_answer, retry_after
 from kassa.api.call import Call, header
 from kassa.api.describe import operation
 from kassa.api.errors import Forbidden, Unauthorized
+from kassa.api.gauges import Gauges
 from kassa.api.limits import Proxies
 from kassa.api.options import ApiOptions
-from kassa.events.broker import Broker
-from kassa.kit import statistics
-from kassa.kit.errors import KassaError
 from kassa.kit.readiness import Readiness
-from kassa.verify import Seen
-from kassa.webhooks import Backlog
 
 router = APIRouter(tags=["operation"])
-
-_WITHIN_S = 2.0
-"""How long the figures may be waited for."""
 
 _ALIVE = json_answer(200, {"message": "ok", "status": "ok"})
 _READY = json_answer(200, {"message": "ready"})
@@ -60,6 +50,7 @@ class Watch:
 
     def __init__(self, options: ApiOptions, proxies: Proxies) -> None:
         self.readiness = Readiness(options.schema_is_current)
+        self.gauges = Gauges(self.readiness)
         self.proxies = proxies
         self.metrics_token = options.metrics_token
 
@@ -98,35 +89,9 @@ async def figures(call: Call) -> Answer:
     watch: Watch = call.watch
     if not watch.proxies.is_loopback(call.scope):
         _check_token(call, watch.metrics_token)
-    metrics.note_backlog(await _backlog(call))
-    metrics.note_invariants(await _seen(call))
-    metrics.SNAPSHOT.set(await _oldest_snapshot(call))
+    await watch.gauges.refresh(call.ctx)
     body, content_type = metrics.page()
     return Answer(200, body, content_type=content_type)
-
-
-async def _backlog(call: Call) -> Backlog | None:
-    try:
-        async with asyncio.timeout(_WITHIN_S):
-            return await webhooks.read_backlog(call.ctx.db, broker=call.ctx.ports.get(Broker) is not None)
-    except (KassaError, TimeoutError):
-        return None
-
-
-async def _oldest_snapshot(call: Call) -> float:
-    try:
-        async with asyncio.timeout(_WITHIN_S):
-            return await statistics.oldest_snapshot_s(call.ctx.db)
-    except (KassaError, TimeoutError):
-        return math.nan
-
-
-async def _seen(call: Call) -> list[Seen]:
-    try:
-        async with asyncio.timeout(_WITHIN_S):
-            return await verify.read_seen(call.ctx.db)
-    except (KassaError, TimeoutError):
-        return []
 
 
 def _check_token(call: Call, token: str | None) -> None:

@@ -19,12 +19,16 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """How bearer tokens are verified: one secret, exactly one algorithm, and issuer and audience where they are set."""
+    """How bearer tokens are verified: one secret, exactly one algorithm, and issuer and audience where they are set.
+
+    `old`: the secret before it, while it is being rotated; what it signed is good, too.
+    """
 
     secret: bytes = field(repr=False)
     algorithm: str = "HS256"
     issuer: str | None = None
     audience: str | None = None
+    old: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class ApiOptions:
     `surfaces`: which contracts are served (`orders`, `checkout`). `schema_is_current`: asked by `/ready`. `docs`: serve
     `/docs`, `/redoc` and the OpenAPI documents. `rate_limit`: None, `off`, or a rate such as `100/second`, per caller.
     `trusted_proxies`: addresses or networks whose `X-Forwarded-For` is believed. `cors_origins`: origins of browsers that may
-    call, none by default. `provider_webhook_secret`: signs what a link provider reports; no report is taken without it.
+    call, none by default. `provider_webhook_secret`: signs what a link provider reports; no report is taken without it;
+    `provider_webhook_secret_old`: the one before, while it is being rotated.
     `trust_merchant_header`: a gateway in front says for which merchant a request is (`X-Merchant-Id`). `metrics_token`: bearer
     for `/metrics` from elsewhere than loopback. `sandbox`: gets everything under `/sandbox`, the scope unchanged.
     `redis`: where rate limits are counted together with other processes. `request_s`: seconds after which a request whose answer
@@ -68,6 +73,7 @@ class ApiOptions:
     cors_origins: tuple[str, ...] = ()
     metrics_token: str | None = field(default=None, repr=False)
     provider_webhook_secret: str | None = field(default=None, repr=False)
+    provider_webhook_secret_old: str | None = field(default=None, repr=False)
     trust_merchant_header: bool = False
     sandbox: ASGIApp | None = None
     redis: Redis | None = None

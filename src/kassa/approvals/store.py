@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from kassa.kit.ids import new_id
 _APPROVAL = """merchant_id, approval_id, act, subject, asked::text AS asked, amount_minor, currency, why,
     CASE WHEN status = 'pending' AND expires_at <= kassa_now() THEN 'expired' ELSE status END AS status,
     asked_by, asked_at, expires_at, decided_by, decided_why, decided_at, outcome"""
+_WRITTEN = re.sub(r"CASE .* END AS status", "status", _APPROVAL)
+"""The same of a row that is written by this very statement: what it says of itself holds at this moment."""
 
 
 async def insert(tx: Tx, merchant_id: str, wish: Wish) -> Approval | None:
@@ -23,7 +26,7 @@ async def insert(tx: Tx, merchant_id: str, wish: Wish) -> Approval | None:
         INSERT INTO approvals (merchant_id, approval_id, act, subject, asked, amount_minor, currency, why, once_key,
                                asked_by, asked_at, expires_at)
         VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10, kassa_now(), kassa_now() + $11::interval)
-        ON CONFLICT (merchant_id, asked_by, once_key) DO NOTHING RETURNING {_APPROVAL}
+        ON CONFLICT (merchant_id, asked_by, once_key) DO NOTHING RETURNING {_WRITTEN}
         """,
         merchant_id, new_id(), wish.act, wish.subject, orjson.dumps(dict(wish.asked)).decode(), wish.amount.minor,
         wish.amount.currency, wish.why, wish.once_key, wish.asked_by, WAITS,
@@ -82,7 +85,7 @@ async def write_decision(tx: Tx, found: Approval, status: str, by: str, why: str
         f"""
         UPDATE approvals SET status = $3, decided_by = $4, decided_why = $5, decided_at = kassa_now()
          WHERE merchant_id = $1 AND approval_id = $2 AND status = 'pending' AND expires_at > kassa_now() AND asked_by <> $4
-        RETURNING {_APPROVAL}
+        RETURNING {_WRITTEN}
         """,
         found.merchant_id, found.approval_id, status, by, why,
     )  # fmt: skip
@@ -94,7 +97,7 @@ async def write_outcome(tx: Tx, found: Approval, status: str, outcome: str) -> A
     row = await tx.row(
         f"""
         UPDATE approvals SET status = $3, outcome = $4
-         WHERE merchant_id = $1 AND approval_id = $2 AND status = 'approved' RETURNING {_APPROVAL}
+         WHERE merchant_id = $1 AND approval_id = $2 AND status = 'approved' RETURNING {_WRITTEN}
         """,
         found.merchant_id, found.approval_id, status, outcome,
     )  # fmt: skip

@@ -76,13 +76,7 @@ async def chains(reader: Reader) -> list[str]:
     """Merchants who have a chain: a head, or lines."""
     rows = await reader.rows(
         """
-        WITH RECURSIVE has_lines AS (
-            (SELECT merchant_id FROM audit_log ORDER BY merchant_id LIMIT 1)
-            UNION ALL
-            SELECT (SELECT l.merchant_id FROM audit_log l WHERE l.merchant_id > h.merchant_id ORDER BY l.merchant_id LIMIT 1)
-              FROM has_lines h WHERE h.merchant_id IS NOT NULL
-        )
-        SELECT merchant_id FROM has_lines WHERE merchant_id IS NOT NULL UNION SELECT merchant_id FROM audit_heads ORDER BY 1
+        SELECT merchant_id FROM audit_log GROUP BY merchant_id UNION SELECT merchant_id FROM audit_heads ORDER BY 1
         """
     )
     return [row["merchant_id"] for row in rows]

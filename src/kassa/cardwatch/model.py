@@ -33,6 +33,7 @@ class TooManyTries(Busy):
     """Too many cards or failed payments; try again later."""
 
     code = "rate_limited"
+    advice = "Wait `Retry-After` seconds; nothing was charged and nothing was begun."
 
     def __init__(self, by: str, retry_after: int) -> None:
         super().__init__()

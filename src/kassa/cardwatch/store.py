@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from kassa.cardwatch.model import MOST_EARNED
-from kassa.kit.database import Database, Tx
+from kassa.kit.by_merchant import by_merchant
+from kassa.kit.database import Database, Tx, placeholders
 
 _KEPT = 15
 """Cards of a buyer that are remembered, so that the same one again is no other one."""
@@ -19,8 +20,9 @@ _KEPT = 15
 _PENDING = "1 minute"
 """After so long a silence nothing is pending any more: whoever had to say so has died."""
 
-_LEFT = """sign({w}.level) * greatest(0, abs({w}.level) - greatest(0, extract(epoch FROM kassa_now() - {w}.at))
-           / extract(epoch FROM {w}.ends_at - {w}.at))"""
+_LEFT = """sign(w.level) * greatest(0, abs(w.level) - greatest(0, extract(epoch FROM {now} - w.at))
+           / extract(epoch FROM w.ends_at - w.at))"""
+"""What is left of a level. Where a row is met by a new one, the new one's `at` is the present moment."""
 _NO_WAIT = "set_config('synchronous_commit', 'off', true)"
 
 _COUNT = f"""
@@ -34,18 +36,18 @@ counted AS (
     ON CONFLICT (merchant_id, kind, key) DO UPDATE SET
         (level, added, pending, cards, at, ends_at) = (
             SELECT was.level + more.added, more.added,
-                   CASE WHEN kassa_now() - w.at > interval '{_PENDING}' THEN 1 ELSE w.pending + 1 END,
+                   CASE WHEN excluded.at - w.at > interval '{_PENDING}' THEN 1 ELSE w.pending + 1 END,
                    CASE WHEN w.kind <> 'buyer' OR more.added = 0 THEN w.cards
                         WHEN was.level <= 0 THEN excluded.cards
                         ELSE excluded.cards || w.cards[1:{_KEPT - 1}] END,
-                   greatest(w.at, excluded.at), greatest(w.at, excluded.at) + (excluded.ends_at - excluded.at)
-              FROM (SELECT {_LEFT.format(w="w")} AS level) AS was,
+                   greatest(w.at, excluded.at), CASE WHEN w.at > excluded.at THEN w.ends_at ELSE excluded.ends_at END
+              FROM (SELECT {_LEFT.format(now="excluded.at")} AS level) AS was,
            LATERAL (SELECT CASE WHEN was.level > 0 AND excluded.cards <@ w.cards AND w.kind = 'buyer'
                                 THEN 0 ELSE excluded.added END AS added) AS more)
     RETURNING kind, level, added, pending)
 SELECT kind, level, added, pending FROM counted
 UNION ALL
-SELECT w.kind, {_LEFT.format(w="w")}, 0, 0 FROM card_watch w WHERE w.merchant_id = $1 AND w.kind = 'shop' AND w.key = ''
+SELECT w.kind, {_LEFT.format(now="kassa_now()")}, 0, 0 FROM card_watch w WHERE w.merchant_id = $1 AND w.kind = 'shop' AND w.key = ''
 """
 
 
@@ -107,8 +109,8 @@ async def add(db: Database, merchant_id: str, measure: Measure) -> None:
         INSERT INTO card_watch AS w (merchant_id, kind, key, level, added, pending, cards, at, ends_at)
         SELECT $1, $2, $3, $4::float8, $4, 0, '{{}}', kassa_now(), kassa_now() + $5::interval FROM (SELECT {_NO_WAIT}) AS unhurried
         ON CONFLICT (merchant_id, kind, key) DO UPDATE
-           SET level = {_LEFT.format(w="w")} + excluded.level, at = greatest(w.at, excluded.at),
-               ends_at = greatest(w.at, excluded.at) + $5
+           SET level = {_LEFT.format(now="excluded.at")} + excluded.level, at = greatest(w.at, excluded.at),
+               ends_at = CASE WHEN w.at > excluded.at THEN w.ends_at ELSE excluded.ends_at END
         """,
         merchant_id, measure.kind, measure.key, measure.cost, measure.span,
     )  # fmt: skip
@@ -123,12 +125,20 @@ async def remove(tx: Tx, merchant_id: str, kind: str, keys: Sequence[bytes]) -> 
 
 async def sweep(db: Database, limit: int = 1000) -> int:
     """Forget measures that have long run empty, at most `limit` at once; returns how many. Any number of processes may."""
-    return await db.execute(
-        """
-        DELETE FROM card_watch w USING (
-            SELECT merchant_id, kind, key FROM card_watch WHERE ends_at < kassa_now() - interval '1 hour'
-             ORDER BY ends_at LIMIT $1 FOR UPDATE SKIP LOCKED) old
-         WHERE (w.merchant_id, w.kind, w.key) = (old.merchant_id, old.kind, old.key)
-        """,
+    rows = await db.rows(
+        "SELECT merchant_id, kind, key FROM card_watch WHERE ends_at < kassa_now() - interval '1 hour' ORDER BY ends_at LIMIT $1",
         limit,
     )
+    swept = 0
+    for merchant_id, old in by_merchant(rows).items():
+        swept += await db.execute(
+            """
+            DELETE FROM card_watch w USING (
+                SELECT o.kind, o.key FROM unnest($2::text[], $3::bytea[]) AS named (kind, key)
+                  JOIN card_watch o ON o.merchant_id = $1 AND o.kind = named.kind AND o.key = named.key
+                 WHERE o.ends_at < kassa_now() - interval '1 hour' FOR UPDATE OF o SKIP LOCKED) old
+             WHERE w.merchant_id = $1 AND (w.kind, w.key) = (old.kind, old.key)
+            """,
+            merchant_id, *placeholders([(row["kind"], row["key"]) for row in old], 2),
+        )  # fmt: skip
+    return swept

@@ -7,17 +7,19 @@ from kassa.carts.edit import (
     NotEnough,
     TooMany,
     add_line,
+    add_line_alone,
     change_line,
     clear,
     drop_product,
     line_of,
     lock_for_change,
+    open_offered,
     put_once,
     remove_line,
 )
 from kassa.carts.keep import carts_with, drop_paid, drop_withdrawn, forget, leave_version, lock_version, products_in_carts
-from kassa.carts.model import Cart, CartLine, LineView, Problem, view
-from kassa.carts.store import ReturnedLine, open_cart, read_cart
+from kassa.carts.model import Cart, CartLine, view
+from kassa.carts.store import CartMoved, open_cart, read_cart
 from kassa.carts.take import return_lines, take_lines
 
 __all__ = [
@@ -25,13 +27,12 @@ __all__ = [
     "CartChanged",
     "CartFull",
     "CartLine",
+    "CartMoved",
     "LineMissing",
-    "LineView",
     "NotEnough",
-    "Problem",
-    "ReturnedLine",
     "TooMany",
     "add_line",
+    "add_line_alone",
     "carts_with",
     "change_line",
     "clear",
@@ -44,6 +45,7 @@ __all__ = [
     "lock_for_change",
     "lock_version",
     "open_cart",
+    "open_offered",
     "products_in_carts",
     "put_once",
     "read_cart",

@@ -1,17 +1,22 @@
 """Edit a cart: add, put, change, remove, clear. Each successful change of the lines moves the version by one.
 
-The caller brings the live offer (asked before the transaction); a cart reserves nothing.
+The caller brings the live offer (asked before the transaction), or how to read it; a cart reserves nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kassa.carts import store
 from kassa.carts.model import MAX_LINES, MAX_QUANTITY, Cart, CartLine
+from kassa.catalog import Channel, Offer, OfferHere, UnknownProduct, offer_here
+from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.kit.errors import Conflict, Invalid, NotFound, Refused
+from kassa.kit.writes import Unmet
 
 if TYPE_CHECKING:
     from kassa.carts.model import Offered
@@ -21,12 +26,14 @@ class CartChanged(Conflict):
     """The cart is not the version that was named."""
 
     code = "cart_changed"
+    advice = "Read the cart, show it to the buyer, and name the version that was shown."
 
 
 class CartFull(Refused):
     """A cart holds at most 100 different products."""
 
     code = "cart_full"
+    advice = "Take a line out of the cart first."
 
 
 class TooMany(Invalid):
@@ -39,6 +46,7 @@ class NotEnough(Refused):
     """Fewer are left than were asked for."""
 
     code = "stock_insufficient"
+    advice = "Ask for what is left; the answer names it."
 
 
 class LineMissing(NotFound):
@@ -52,19 +60,58 @@ async def add_line(
 ) -> tuple[Cart, CartLine]:
     """Add `quantity` pieces: a new line, or more in the one that is there. Concurrent adds all count.
 
-    Raises `CartChanged` (another version than `version`), `CartFull`, `TooMany`, `NotEnough`; the caller's transaction
-    then rolls back, because the line is written first and judged by what it became.
+    The cart comes without its lines. Raises `CartChanged` (another version than `version`), `CartFull`, `TooMany`, `NotEnough`, and
+    `CartMoved`, which calls for the same once more; the caller's transaction then rolls back.
     """
-    cart = await store.lock_cart_alone(tx, merchant_id, channel, buyer_id)
-    _expect(cart, version)
-    added = await store.add_to_line(tx, cart, product_id, quantity, offer)
-    if added is None:
-        raise TooMany
-    cart, line, others = added
-    if others >= MAX_LINES:
-        raise CartFull
-    _can_have(product_id, line.quantity, offer)
-    return cart, line
+    with _refusing(product_id):
+        return await store.add_to_line(tx, merchant_id, channel, buyer_id, product_id, quantity, offer, version)
+
+
+async def add_line_alone(
+    ctx: Context, merchant_id: str, channel: str, buyer_id: str, product_id: str, offer: Offered | OfferHere, quantity: int,
+    version: int | None,
+) -> tuple[Cart, CartLine]:  # fmt: skip
+    """The same as a whole transaction, `cart.add`, in one round trip. Raises `CommitUnknown` and `Blocked`, too.
+
+    Where the offer is read within it, so that nobody asks before, `UnknownProduct` is raised here.
+    """
+    with _refusing(product_id):
+        return await store.add_at_once(ctx.db, merchant_id, channel, buyer_id, product_id, quantity, offer, version)
+
+
+@contextlib.contextmanager
+def _refusing(product_id: str) -> Iterator[None]:
+    """Say what the database would not do in this room's words."""
+    try:
+        yield
+    except Unmet as error:
+        match error.what.split():
+            case ["not_sold"]:
+                raise UnknownProduct from None
+            case ["cart_changed", version]:
+                raise CartChanged(version=int(version)) from None
+            case ["cart_full"]:
+                raise CartFull from None
+            case ["line_too_long"]:
+                raise TooMany from None
+            case ["cart_moved"]:
+                raise store.CartMoved from None
+            case ["too_few", wanted, stock]:
+                raise _not_enough(product_id, int(wanted), int(stock)) from None
+        raise
+
+
+async def open_offered(ctx: Context, channel: Channel, buyer_id: str) -> tuple[Cart, Mapping[str, Offer] | None]:
+    """The buyer's cart, made if there is none yet, with the offers of its lines of the same moment.
+
+    None for the offers where somebody else must be asked for them.
+    """
+    here = offer_here(ctx, channel)
+    if here is not None:
+        found = await store.read_offered(ctx.db, channel.merchant_id, channel.channel, buyer_id, here)
+        if found is not None:
+            return found
+    return await store.open_cart(ctx.db, channel.merchant_id, channel.channel, buyer_id), None
 
 
 async def put_once(
@@ -141,5 +188,9 @@ def _can_have(product_id: str, wanted: int, offer: Offered) -> None:
     if wanted > MAX_QUANTITY:
         raise TooMany
     if offer.stock is not None and offer.stock < wanted:
-        left = f"Only {offer.stock} of {product_id} {'is' if offer.stock == 1 else 'are'} left."
-        raise NotEnough(left, productId=product_id, requested=wanted, available=offer.stock)
+        raise _not_enough(product_id, wanted, offer.stock)
+
+
+def _not_enough(product_id: str, wanted: int, stock: int) -> NotEnough:
+    left = f"Only {stock} of {product_id} {'is' if stock == 1 else 'are'} left."
+    return NotEnough(left, productId=product_id, requested=wanted, available=stock)

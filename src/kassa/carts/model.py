@@ -52,6 +52,17 @@ class CartLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnedLine:
+    """A line on its way back into a cart."""
+
+    product_id: str
+    quantity: int
+    price_minor: int
+    name: str
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cart:
     """A cart as it was read; `version` moves by one with each change of its lines."""
 

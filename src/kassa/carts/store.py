@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from kassa.carts.model import MAX_QUANTITY, Cart, CartLine
-from kassa.kit.database import Reader, Row, Tx
+from kassa.carts.model import MAX_LINES, MAX_QUANTITY, Cart, CartLine, ReturnedLine
+from kassa.catalog import Offer, OfferHere
+from kassa.kit.database import Database, Reader, Row, Tx
+from kassa.kit.errors import Conflict
 from kassa.kit.ids import new_id
 from kassa.kit.writes import Write
 
@@ -21,17 +24,8 @@ _LINES = """(SELECT array_agg(ROW (l.line_id, l.product_id, l.quantity, l.seen_p
                               ORDER BY l.added_at, l.line_id)
                FROM cart_lines l WHERE l.merchant_id = c.merchant_id AND l.cart_id = c.cart_id) AS lines"""
 _COLUMNS = "c.merchant_id, c.cart_id, c.channel, c.buyer_id, c.version, c.created_at, c.updated_at"
-
-
-@dataclass(frozen=True, slots=True)
-class ReturnedLine:
-    """A line on its way back into a cart."""
-
-    product_id: str
-    quantity: int
-    price_minor: int
-    name: str
-    image: str | None
+_PATIENCE_S = 10.0
+"""Seconds that an edit of its own waits for another edit of the same cart."""
 
 
 def _cart(row: Row) -> Cart:
@@ -47,6 +41,39 @@ async def read_cart(reader: Reader, merchant_id: str, channel: str, buyer_id: st
         merchant_id, channel, buyer_id,
     )  # fmt: skip
     return _cart(row) if row else None
+
+
+async def read_offered(
+    reader: Reader, merchant_id: str, channel: str, buyer_id: str, here: OfferHere
+) -> tuple[Cart, Mapping[str, Offer]] | None:
+    """The buyer's cart with the offers of its lines, by product, all of one moment; what is not sold is missing.
+
+    None without a cart.
+    """
+    row = await reader.row(_offered_lines(here), merchant_id, channel, buyer_id)
+    if row is None:
+        return None
+    lines, offers = [], {}
+    for line in row["lines"] or ():
+        lines.append(CartLine(*line[:7]))
+        offer = here.offer(line[7], row["at"]) if line[7] is not None else None
+        if offer is not None:
+            offers[offer.product_id] = offer
+    merchant_id, cart_id, channel, buyer_id, version, created_at, updated_at = row[:7]
+    return Cart(merchant_id, cart_id, channel, buyer_id, version, created_at, updated_at, tuple(lines)), offers
+
+
+@cache
+def _offered_lines(here: OfferHere) -> str:
+    return f"""
+        SELECT {_COLUMNS}, kassa_now() AS at,
+               (SELECT array_agg(ROW (l.line_id, l.product_id, l.quantity, l.seen_price_minor, l.seen_name, l.seen_image,
+                                      l.added_at, (SELECT ROW ({here.columns}) FROM products p
+                                                    WHERE p.merchant_id = $1 AND p.channel = $2 AND p.product_id = l.product_id))
+                                 ORDER BY l.added_at, l.line_id)
+                  FROM cart_lines l WHERE l.merchant_id = c.merchant_id AND l.cart_id = c.cart_id) AS lines
+          FROM carts c WHERE c.merchant_id = $1 AND c.channel = $2 AND c.buyer_id = $3
+    """
 
 
 async def open_cart(reader: Reader, merchant_id: str, channel: str, buyer_id: str) -> Cart:
@@ -92,37 +119,95 @@ async def _make_or_lock(reader: Reader, merchant_id: str, channel: str, buyer_id
     return row
 
 
-async def add_to_line(tx: Tx, cart: Cart, product_id: str, quantity: int, offer: Offered) -> tuple[Cart, CartLine, int] | None:
-    """Add pieces to the product's line, made if there is none; the last figure counts the cart's other lines.
+_GIVEN = "SELECT $9::bigint AS price_minor, $10::text AS name, $11::text AS image, $12::bigint AS stock, true AS sold"
 
-    None when the line would hold more than 999. The cart is locked by the caller.
+
+@cache
+def _add(offer: OfferHere | None) -> str:
+    """All of an edit in one statement: nothing of it happens when the database says that it must not.
+
+    The lines are counted as they were when the statement began. Who waited for another edit may have counted too few, by one for
+    each version that came meanwhile; near the limit it is done again.
     """
-    row = await tx.row(
-        """
-        WITH put AS (
-            INSERT INTO cart_lines AS l (merchant_id, cart_id, line_id, product_id, quantity, seen_price_minor, seen_name,
-                                         seen_image, added_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, kassa_now())
-            ON CONFLICT (merchant_id, cart_id, product_id) DO UPDATE
-               SET quantity = l.quantity + excluded.quantity, seen_price_minor = excluded.seen_price_minor,
-                   seen_name = excluded.seen_name, seen_image = excluded.seen_image
-             WHERE l.quantity + excluded.quantity <= $9
-            RETURNING line_id, quantity, added_at
-        ), moved AS (
-            UPDATE carts SET version = version + 1, updated_at = kassa_now()
-             WHERE merchant_id = $1 AND cart_id = $2 RETURNING version
-        )
-        SELECT put.line_id, put.quantity, put.added_at, moved.version,
-               (SELECT count(*) FROM cart_lines WHERE merchant_id = $1 AND cart_id = $2 AND product_id <> $4) AS others
-          FROM put, moved
-        """,
-        cart.merchant_id, cart.cart_id, new_id(), product_id, quantity, offer.price.minor, offer.name, offer.image,
-        MAX_QUANTITY,
-    )  # fmt: skip
-    if row is None:
-        return None
-    line = CartLine(row["line_id"], product_id, row["quantity"], offer.price.minor, offer.name, offer.image, row["added_at"])
-    return replace(cart, version=row["version"]), line, row["others"]
+    offered = _GIVEN
+    if offer is not None:
+        offered = f"""SELECT p.price_minor, p.name, p.images[1] AS image, {offer.stock} AS stock, p.sold
+          FROM products p WHERE p.merchant_id = $1 AND p.channel = $2 AND p.product_id = $3"""
+    return f"""
+    WITH seen AS (
+        SELECT version, (SELECT count(*) FROM cart_lines o
+                          WHERE o.merchant_id = $1 AND o.cart_id = c.cart_id AND o.product_id <> $3) AS others
+          FROM carts c WHERE merchant_id = $1 AND channel = $2 AND buyer_id = $4
+    ), offer AS (
+        {offered}
+    ), cart AS (
+        INSERT INTO carts AS c (merchant_id, cart_id, channel, buyer_id, version, created_at, updated_at)
+        VALUES ($1, $5, $2, $4, 1, kassa_now(), kassa_now())
+        ON CONFLICT (merchant_id, channel, buyer_id) DO UPDATE SET version = c.version + 1, updated_at = excluded.updated_at
+        RETURNING {_COLUMNS}
+    ), put AS (
+        INSERT INTO cart_lines AS l (merchant_id, cart_id, line_id, product_id, quantity, seen_price_minor, seen_name, seen_image,
+                                     added_at)
+        SELECT $1, cart.cart_id, $6, $3, $7, o.price_minor, o.name, o.image, kassa_now() FROM cart, offer o WHERE o.sold
+        ON CONFLICT (merchant_id, cart_id, product_id) DO UPDATE
+           SET quantity = l.quantity + excluded.quantity, seen_price_minor = excluded.seen_price_minor,
+               seen_name = excluded.seen_name, seen_image = excluded.seen_image
+         WHERE l.quantity + excluded.quantity <= {MAX_QUANTITY}
+        RETURNING line_id, quantity, added_at
+    ), judged AS (
+        SELECT cart.*, put.line_id, put.quantity, o.price_minor, o.name, o.image, put.added_at, o.stock, o.sold,
+               coalesce(seen.others, 0) AS others, cart.version - 1 AS was, cart.version - 1 - coalesce(seen.version, 0) AS unseen
+          FROM cart LEFT JOIN offer o ON true LEFT JOIN put ON true LEFT JOIN seen ON true
+    )
+    SELECT *, CASE WHEN NOT coalesce(sold, false) THEN kassa_unmet('not_sold')
+                   WHEN was <> $8 THEN kassa_unmet('cart_changed ' || was)
+                   WHEN line_id IS NULL THEN kassa_unmet('line_too_long')
+                   WHEN others + unseen >= {MAX_LINES} AND unseen = 0 THEN kassa_unmet('cart_full')
+                   WHEN others + unseen >= {MAX_LINES} THEN kassa_unmet('cart_moved')
+                   WHEN quantity > stock THEN kassa_unmet('too_few ' || quantity || ' ' || stock) ELSE true END
+      FROM judged
+    """
+
+
+async def add_to_line(
+    tx: Tx, merchant_id: str, channel: str, buyer_id: str, product_id: str, quantity: int, offer: Offered, version: int | None
+) -> tuple[Cart, CartLine]:
+    """Add pieces to the product's line, made with its cart if there is none, and move the version; the cart without its lines.
+
+    Raises `Unmet`: `cart_changed` and the version, `line_too_long`, `cart_full`, `cart_moved` (do it again), `too_few` with the
+    pieces and how many there are.
+    """
+    given = _added(merchant_id, channel, buyer_id, product_id, quantity, version)
+    return _line_added(await tx.row(_add(None), *given, *_offered(offer)), product_id)
+
+
+async def add_at_once(
+    db: Database, merchant_id: str, channel: str, buyer_id: str, product_id: str, quantity: int, offer: Offered | OfferHere,
+    version: int | None,
+) -> tuple[Cart, CartLine]:  # fmt: skip
+    """The same as a transaction of its own, `cart.add`, in one round trip. Raises `Blocked` and `CommitUnknown`, too.
+
+    Where the statement reads the offer, `Unmet` may say `not_sold` as well.
+    """
+    given = _added(merchant_id, channel, buyer_id, product_id, quantity, version)
+    sql, given = (_add(offer), given) if isinstance(offer, OfferHere) else (_add(None), (*given, *_offered(offer)))
+    return _line_added(await db.at_once("cart.add", sql, *given, patience_s=_PATIENCE_S), product_id)
+
+
+def _added(merchant_id: str, channel: str, buyer_id: str, product_id: str, quantity: int, version: int | None) -> tuple[Any, ...]:
+    return merchant_id, channel, product_id, buyer_id, new_id(), new_id(), quantity, version
+
+
+def _offered(offer: Offered) -> tuple[Any, ...]:
+    return offer.price.minor, offer.name, offer.image, offer.stock
+
+
+def _line_added(row: Row | None, product_id: str) -> tuple[Cart, CartLine]:
+    assert row is not None
+    merchant_id, cart_id, channel, buyer_id, version, created_at, updated_at = row[:7]
+    line_id, quantity, minor, name, image, added_at = row[7:13]
+    line = CartLine(line_id, product_id, quantity, minor, name, image, added_at)
+    return Cart(merchant_id, cart_id, channel, buyer_id, version, created_at, updated_at, ()), line
 
 
 async def put_line(tx: Tx, cart: Cart, product_id: str, offer: Offered) -> tuple[Cart, CartLine, int] | None:
@@ -143,7 +228,7 @@ async def put_line(tx: Tx, cart: Cart, product_id: str, offer: Offered) -> tuple
              WHERE merchant_id = $1 AND cart_id = $2 AND EXISTS (SELECT FROM put) RETURNING version
         )
         SELECT put.line_id, put.added_at, moved.version,
-               (SELECT count(*) FROM cart_lines WHERE merchant_id = $1 AND cart_id = $2) AS others
+               (SELECT count(*) FROM cart_lines WHERE merchant_id = $1 AND cart_id = $2 AND product_id <> $4) AS others
           FROM put, moved
         """,
         cart.merchant_id, cart.cart_id, new_id(), product_id, offer.price.minor, offer.name, offer.image,
@@ -239,22 +324,29 @@ async def empty_all(tx: Tx, merchant_id: str, buyer_id: str) -> int:
     return removed
 
 
-async def take(tx: Tx, cart: Cart) -> bool:
-    """Empty the cart and move its version, if it still is the version that was read."""
-    return bool(
-        await tx.value(
-            """
-            WITH taken AS (
-                UPDATE carts SET version = version + 1, updated_at = kassa_now()
-                 WHERE merchant_id = $1 AND cart_id = $2 AND version = $3 RETURNING cart_id
-            ), gone AS (
-                DELETE FROM cart_lines l USING taken WHERE l.merchant_id = $1 AND l.cart_id = taken.cart_id
-            )
-            SELECT true FROM taken
-            """,
-            cart.merchant_id, cart.cart_id, cart.version,
-        )
-    )  # fmt: skip
+class CartMoved(Conflict):
+    """The cart moved while it was being ordered."""
+
+    code = "cart_moved"
+
+
+_TAKE = Write(
+    "cart_taken",
+    """
+    cart_taken AS (
+        UPDATE carts SET version = version + 1, updated_at = kassa_now()
+         WHERE merchant_id = $1 AND cart_id = $2 AND version = $3 RETURNING cart_id
+    ), cart_emptied AS (
+        DELETE FROM cart_lines l USING cart_taken t WHERE l.merchant_id = $1 AND l.cart_id = t.cart_id)
+    """,
+    expects="1",
+    unmet=CartMoved,
+)
+
+
+async def take(tx: Tx, cart: Cart) -> None:
+    """Empty the cart and move its version, if it still is the version that was read, later. `CartMoved` if it is not."""
+    await tx.later(_TAKE, cart.merchant_id, cart.cart_id, cart.version)
 
 
 async def lock_version(tx: Tx, merchant_id: str, cart_id: uuid.UUID) -> int:

@@ -3,11 +3,12 @@
 from kassa.catalog.browse import browse, browse_one
 from kassa.catalog.channels import channel_of
 from kassa.catalog.fiscal import fiscal_codes_of
-from kassa.catalog.model import Channel, Hold, Offer, Page, Shortage
-from kassa.catalog.prices import UnknownProduct, offer_of, offers_of, offers_page, recent_offers_of
+from kassa.catalog.here import OfferHere
+from kassa.catalog.model import Channel, Hold, Offer, Shortage
+from kassa.catalog.prices import UnknownProduct, offer_here, offer_of, offers_of, offers_page, recent_offers_of
 from kassa.catalog.publish import Publication, adjust, publish, publish_channel, retire
 from kassa.catalog.shelf import Shelf
-from kassa.catalog.sources import ProductsUnavailable, Source, Sources
+from kassa.catalog.sources import ProductsUnavailable, Sources
 from kassa.catalog.stock import consume, give_back, release, reserve, reserve_later, restock
 from kassa.catalog.store import StockMoved
 
@@ -15,12 +16,11 @@ __all__ = [
     "Channel",
     "Hold",
     "Offer",
-    "Page",
+    "OfferHere",
     "ProductsUnavailable",
     "Publication",
     "Shelf",
     "Shortage",
-    "Source",
     "Sources",
     "StockMoved",
     "UnknownProduct",
@@ -31,6 +31,7 @@ __all__ = [
     "consume",
     "fiscal_codes_of",
     "give_back",
+    "offer_here",
     "offer_of",
     "offers_of",
     "offers_page",

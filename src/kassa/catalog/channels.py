@@ -14,7 +14,7 @@ _REMEMBER_S = 30.0
 
 
 class ChannelMissing(Busy):
-    """This shop is not set up yet; load it with `kassa seed`."""
+    """This shop is not set up yet; open it with `kassa channels open`."""
 
     code = "unavailable"
     retry_after = 5

@@ -30,7 +30,7 @@ class Channel:
 class Offer:
     """A product as it can be bought now.
 
-    `stock` is on hand minus reserved, None where nobody counts it here. `read_at` is the database's time before a
+    `stock` is what can be had, None where nobody counts it here. `read_at` is the database's time before a
     product service was asked: holds that ended later still count against what it said. `at` is the moment of the one clock in which
     it was read, if it was read here.
     """
@@ -50,6 +50,17 @@ class Offer:
     def image(self) -> str | None:
         """The first image, if there is one."""
         return self.images[0] if self.images else None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What buyers see of a product of our own, in minor units of its channel's currency. Stock is no part of it."""
+
+    sku: str
+    name: str
+    price_minor: int
+    images: tuple[str, ...]
+    sold: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from kassa.catalog.here import OfferHere
 from kassa.catalog.model import Channel, Offer, Page
-from kassa.catalog.sources import AmbassadorService, Sources
+from kassa.catalog.sources import AmbassadorService, OwnSource, Sources
 from kassa.kit.context import Context
 from kassa.kit.errors import NotFound
 
@@ -43,6 +44,12 @@ async def offer_of(ctx: Context, channel: Channel, product_id: str) -> Offer:
     if product_id not in found:
         raise UnknownProduct
     return found[product_id]
+
+
+def offer_here(ctx: Context, channel: Channel) -> OfferHere | None:
+    """How a statement reads offers by itself; None where somebody else must be asked for them."""
+    source = ctx.port(Sources).of(channel)
+    return source.here if isinstance(source, OwnSource) else None
 
 
 async def offers_page(ctx: Context, channel: Channel, page: int, limit: int) -> Page:

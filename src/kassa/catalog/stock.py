@@ -21,7 +21,7 @@ async def reserve(
 ) -> list[Shortage]:
     """Hold all lines for the checkout or none; the answer lists what is short (empty: all are held).
 
-    Own stock: on hand minus reserved must suffice. Product service: what it said minus our own open holds must suffice.
+    Own stock: what can be had must suffice. Product service: what it said minus our own open holds must suffice.
     """
     own, remote = _counted_here(holds), _counted_there(holds)
     short = await store.hold_remote(tx, channel, checkout_id, remote, held_until) if remote else []

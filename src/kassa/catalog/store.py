@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from kassa.catalog.model import OWN, Channel, FiscalCode, Hold, Offer, Page, Shortage
+from kassa.catalog.here import OfferHere
+from kassa.catalog.model import OWN, Channel, FiscalCode, Hold, Offer, Page, Published, Shortage
 from kassa.kit.database import Reader, Row, Tx
 from kassa.kit.errors import Conflict
 from kassa.kit.money import Money
@@ -28,21 +29,18 @@ async def channel(reader: Reader, merchant_id: str, name: str) -> Channel | None
     return Channel(merchant_id, name, row["currency"], row["delivery_days"], frozenset(row["methods"]), frozenset(row["aliases"]))
 
 
-async def own_offers(reader: Reader, channel: Channel, product_ids: Sequence[str], *, counted: bool) -> Mapping[str, Offer]:
+async def own_offers(reader: Reader, channel: Channel, product_ids: Sequence[str], here: OfferHere) -> Mapping[str, Offer]:
     """What is sold of `product_ids`, with prices and stock of one moment."""
-    # Written so that one plan fits every number of products and any size of the tables, and is kept: the list stands in a SELECT of
-    # its own, each level is looked up by its whole key, and `sold` is no condition, which another index would offer itself for.
+    # The list stands in a SELECT of its own, so that one plan fits every number of products, and is kept.
     rows = await reader.rows(
-        """
-        SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, p.sold, kassa_now() AS at,
-               (SELECT s.on_hand - s.reserved FROM stock_levels s
-                 WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = p.product_id) AS stock
-          FROM products p
+        f"""
+        SELECT {here.columns}, kassa_now() AS at FROM products p
          WHERE p.merchant_id = $1 AND p.channel = $2 AND p.product_id = ANY ((SELECT $3::text[])::text[])
         """,
         channel.merchant_id, channel.channel, product_ids,
     )  # fmt: skip
-    return {row["product_id"]: _offer(row, counted=counted, at=row["at"]) for row in rows if row["sold"]}
+    offers = (here.offer(row[:8], row["at"]) for row in rows)
+    return {offer.product_id: offer for offer in offers if offer is not None}
 
 
 async def own_page(reader: Reader, channel: Channel, page: int, limit: int, *, counted: bool) -> Page:
@@ -53,7 +51,7 @@ async def own_page(reader: Reader, channel: Channel, page: int, limit: int, *, c
     )  # fmt: skip
     rows = await reader.rows(
         """
-        SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, s.on_hand - s.reserved AS stock
+        SELECT p.product_id, p.sku, p.name, p.price_minor, p.currency, p.images, s.available AS stock
           FROM products p LEFT JOIN stock_levels s USING (merchant_id, channel, product_id)
          WHERE p.merchant_id = $1 AND p.channel = $2 AND p.sold
          ORDER BY p.name, p.product_id LIMIT $4 OFFSET $3
@@ -94,10 +92,10 @@ _HOLD = Write(
          WHERE s.merchant_id = $1 AND s.channel = $2
          ORDER BY s.product_id FOR NO KEY UPDATE OF s
     ), stock_held AS (
-        UPDATE stock_levels s SET reserved = s.reserved + l.quantity
+        UPDATE stock_levels s SET available = s.available - l.quantity
           FROM stock_locked l
          WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = l.product_id
-           AND s.on_hand - s.reserved >= l.quantity
+           AND s.available >= l.quantity
         RETURNING s.product_id, l.quantity
     ), stock_noted AS (
         INSERT INTO reservations (merchant_id, checkout_id, product_id, channel, source, quantity, state, held_until)
@@ -112,7 +110,7 @@ _HOLD_NOW = _HOLD.selecting("count(*)")
 async def hold_own(
     tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold], held_until: datetime | None
 ) -> list[Shortage]:
-    """Raise `reserved` for all lines or none, under locks taken in product order; returns what is short.
+    """Take all lines from what can be had or none, under locks taken in product order; returns what is short.
 
     Whether there is enough is a condition of the update itself, so it is judged again on the newest row after any wait.
     """
@@ -139,7 +137,7 @@ def _held(channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold], held_
 async def _short_of(tx: Tx, channel: Channel, checkout_id: uuid.UUID, holds: Sequence[Hold]) -> list[Shortage]:
     rows = await tx.rows(
         """
-        SELECT w.product_id, w.quantity, greatest(coalesce(s.on_hand - s.reserved, 0), 0) AS available
+        SELECT w.product_id, w.quantity, coalesce(s.available, 0) AS available
           FROM unnest($4::text[], $5::bigint[]) AS w (product_id, quantity)
           LEFT JOIN stock_levels s ON s.merchant_id = $1 AND s.channel = $2 AND s.product_id = w.product_id
          WHERE NOT EXISTS (SELECT 1 FROM reservations r
@@ -159,7 +157,7 @@ async def drop_holds(tx: Tx, channel: Channel, checkout_id: uuid.UUID) -> None:
         WITH dropped AS (
             DELETE FROM reservations WHERE merchant_id = $1 AND checkout_id = $3 AND source = 'own' RETURNING product_id, quantity
         )
-        UPDATE stock_levels s SET reserved = s.reserved - d.quantity
+        UPDATE stock_levels s SET available = s.available + d.quantity
           FROM dropped d WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = d.product_id
         """,
         channel.merchant_id, channel.channel, checkout_id,
@@ -223,30 +221,20 @@ async def remote_holds(reader: Reader, channel: Channel, asked: Sequence[tuple[s
 _CONSUME = Write(
     "stock_sold",
     """
-    stock_ended AS (
-        UPDATE reservations SET state = 'consumed', ended_at = clock_timestamp()
-         WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'held'
-        RETURNING channel, product_id, source, quantity
-    ), stock_ending AS (
-        SELECT s.channel, s.product_id, e.quantity
-          FROM stock_levels s JOIN stock_ended e USING (channel, product_id)
-         WHERE s.merchant_id = $1 AND e.source = 'own'
-         ORDER BY s.product_id FOR NO KEY UPDATE OF s
-    ), stock_lowered AS (
-        UPDATE stock_levels s SET on_hand = s.on_hand - l.quantity, reserved = s.reserved - l.quantity
-          FROM stock_ending l
-         WHERE s.merchant_id = $1 AND s.channel = l.channel AND s.product_id = l.product_id
-        RETURNING s.channel, s.product_id, l.quantity
+    stock_moment AS MATERIALIZED (SELECT clock_timestamp() AS at), stock_ended AS (
+        UPDATE reservations r SET state = 'consumed', ended_at = m.at
+          FROM stock_moment m WHERE r.merchant_id = $1 AND r.checkout_id = $2 AND r.state = 'held'
+        RETURNING r.channel, r.product_id, r.source, r.quantity
     ), stock_sold AS (
         INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
-        SELECT $1, channel, product_id, 'sold', $3, quantity, kassa_now() FROM stock_lowered
+        SELECT $1, channel, product_id, 'sold', $3, quantity, kassa_now() FROM stock_ended WHERE source = 'own'
         RETURNING 1)
     """,
 )
 
 
 async def consume_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> None:
-    """What was held becomes sold, later: reservation, level and journal."""
+    """What was held becomes sold, later: reservation and journal. What can be had stays as it is."""
     await tx.later(_CONSUME, merchant_id, checkout_id, str(checkout_id))
 
 
@@ -254,17 +242,17 @@ async def release_held(tx: Tx, merchant_id: str, checkout_id: uuid.UUID) -> int:
     """What was held is free again."""
     released: int = await tx.value(
         """
-        WITH ended AS (
-            UPDATE reservations SET state = 'released', ended_at = clock_timestamp()
-             WHERE merchant_id = $1 AND checkout_id = $2 AND state = 'held'
-            RETURNING channel, product_id, source, quantity
+        WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at), ended AS (
+            UPDATE reservations r SET state = 'released', ended_at = m.at
+              FROM moment m WHERE r.merchant_id = $1 AND r.checkout_id = $2 AND r.state = 'held'
+            RETURNING r.channel, r.product_id, r.source, r.quantity
         ), locked AS (
             SELECT s.channel, s.product_id, e.quantity
               FROM stock_levels s JOIN ended e USING (channel, product_id)
              WHERE s.merchant_id = $1 AND e.source = 'own'
              ORDER BY s.product_id FOR NO KEY UPDATE OF s
-        ), lowered AS (
-            UPDATE stock_levels s SET reserved = s.reserved - l.quantity
+        ), raised AS (
+            UPDATE stock_levels s SET available = s.available + l.quantity
               FROM locked l
              WHERE s.merchant_id = $1 AND s.channel = l.channel AND s.product_id = l.product_id
         )
@@ -309,7 +297,7 @@ async def _return(tx: Tx, merchant_id: str, checkout_id: uuid.UUID, reference: s
             SELECT $1, channel, product_id, 'returned', $3, quantity, kassa_now() FROM counted
             RETURNING channel, product_id, quantity
         ), raised AS (
-            UPDATE stock_levels s SET on_hand = s.on_hand + n.quantity
+            UPDATE stock_levels s SET available = s.available + n.quantity
               FROM noted n
              WHERE s.merchant_id = $1 AND s.channel = n.channel AND s.product_id = n.product_id
             RETURNING 1
@@ -322,13 +310,13 @@ async def _return(tx: Tx, merchant_id: str, checkout_id: uuid.UUID, reference: s
     return returned
 
 
-async def add_channel(tx: Tx, merchant_name: str, channel: Channel) -> None:
-    """Insert merchant and channel where they are missing."""
+async def add_channel(tx: Tx, merchant_name: str, channel: Channel) -> bool:
+    """Insert merchant and channel where they are missing; whether the channel was."""
     await tx.execute(
         "INSERT INTO merchants (merchant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         channel.merchant_id, merchant_name,
     )  # fmt: skip
-    await tx.execute(
+    made = await tx.execute(
         """
         INSERT INTO channels (merchant_id, channel, currency, delivery_days, methods, aliases)
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
@@ -336,6 +324,7 @@ async def add_channel(tx: Tx, merchant_name: str, channel: Channel) -> None:
         channel.merchant_id, channel.channel, channel.currency, channel.delivery_days,
         sorted(channel.methods), sorted(channel.aliases),
     )  # fmt: skip
+    return made == 1
 
 
 async def add_products(tx: Tx, channel: Channel, products: Sequence[Publication]) -> int:
@@ -348,7 +337,7 @@ async def add_products(tx: Tx, channel: Channel, products: Sequence[Publication]
                 INSERT INTO products (merchant_id, channel, product_id, sku, name, price_minor, currency, images)
                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING product_id
             ), levelled AS (
-                INSERT INTO stock_levels (merchant_id, channel, product_id, on_hand)
+                INSERT INTO stock_levels (merchant_id, channel, product_id, available)
                 SELECT $1, $2, product_id, $9 FROM made WHERE $9::bigint IS NOT NULL
             ), noted AS (
                 INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
@@ -360,6 +349,33 @@ async def add_products(tx: Tx, channel: Channel, products: Sequence[Publication]
             product.price.minor, product.price.currency, list(product.images), product.stock,
         )  # fmt: skip
     return added
+
+
+async def lock_published(tx: Tx, channel: Channel, product_ids: Sequence[str]) -> Mapping[str, Published]:
+    """What the channel has of `product_ids`, sold or not; locked in their order, so that two who publish do not meet head-on."""
+    rows = await tx.rows(
+        """
+        SELECT product_id, sku, name, price_minor, images, sold FROM products
+         WHERE merchant_id = $1 AND channel = $2 AND product_id = ANY ($3) ORDER BY product_id FOR NO KEY UPDATE
+        """,
+        channel.merchant_id, channel.channel, list(product_ids),
+    )  # fmt: skip
+    return {
+        row["product_id"]: Published(row["sku"], row["name"], row["price_minor"], tuple(row["images"]), row["sold"]) for row in rows
+    }
+
+
+async def write_products(tx: Tx, channel: Channel, products: Mapping[str, Published]) -> None:
+    """Give products that are there what buyers see of them. Their stock is left as it is."""
+    for product_id, product in products.items():
+        await tx.execute(
+            """
+            UPDATE products SET sku = $4, name = $5, price_minor = $6, images = $7, sold = $8, updated_at = kassa_now()
+             WHERE merchant_id = $1 AND channel = $2 AND product_id = $3
+            """,
+            channel.merchant_id, channel.channel, product_id, product.sku, product.name, product.price_minor,
+            list(product.images), product.sold,
+        )  # fmt: skip
 
 
 async def write_fiscal_code(tx: Tx, merchant_id: str, channel: str, product_id: str, code: FiscalCode) -> None:
@@ -403,14 +419,14 @@ async def adjust_stock(tx: Tx, merchant_id: str, channel: str, product_id: str, 
     row = await tx.row(
         """
         WITH level AS (
-            SELECT merchant_id, channel, product_id, on_hand + $4 >= reserved AS enough FROM stock_levels
+            SELECT merchant_id, channel, product_id, available + $4 >= 0 AS enough FROM stock_levels
              WHERE merchant_id = $1 AND channel = $2 AND product_id = $3 FOR NO KEY UPDATE
         ), noted AS (
             INSERT INTO stock_journal (merchant_id, channel, product_id, kind, reference, quantity, at)
             SELECT merchant_id, channel, product_id, 'adjusted', $5, $4, kassa_now() FROM level WHERE enough
             ON CONFLICT DO NOTHING RETURNING product_id
         ), changed AS (
-            UPDATE stock_levels s SET on_hand = s.on_hand + $4 FROM noted
+            UPDATE stock_levels s SET available = s.available + $4 FROM noted
              WHERE s.merchant_id = $1 AND s.channel = $2 AND s.product_id = noted.product_id
         )
         SELECT level.enough OR EXISTS (

@@ -12,13 +12,15 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from kassa.checkout.refunds import send_refund
+from kassa import events
+from kassa.checkout.refunds import send_again
 from kassa.checkout.steps import Neighbours
 from kassa.checkout.verdicts import ask_now
+from kassa.kit import trace
 from kassa.kit.breaker import Breaker
 from kassa.kit.context import Context
 from kassa.kit.errors import KassaError
-from kassa.payments import requests
+from kassa.payments import Payment, requests
 
 log = logging.getLogger("kassa.checkout")
 _CARD = "card"
@@ -44,8 +46,14 @@ async def ask_again(ctx: Context) -> int:
 
 async def _waiting(ctx: Context, limit: int) -> list[Coroutine[Any, Any, object]]:
     """What waits for a word, as acts that are not begun yet: questions first, because they move no money."""
-    asked = [ask_now(ctx, payment) for payment in await requests.in_doubt(ctx.db, _CARD, limit)]
-    return asked + [send_refund(ctx, refund) for refund in await requests.waiting_refunds(ctx.db, _CARD, limit)]
+    asked = [_ask(ctx, payment) for payment in await requests.in_doubt(ctx.db, _CARD, limit)]
+    return [*asked, *(send_again(ctx, refund) for refund in await requests.waiting_refunds(ctx.db, _CARD, limit))]
+
+
+async def _ask(ctx: Context, payment: Payment) -> Payment:
+    kept = await events.trace_of(ctx.db, payment.merchant_id, f"payment:{payment.payment_id}", "payment.created")
+    with trace.go_on("question taken up", kept):
+        return await ask_now(ctx, payment)
 
 
 async def _all_of(acts: list[Coroutine[Any, Any, object]], breaker: Breaker) -> int:

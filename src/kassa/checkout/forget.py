@@ -178,11 +178,14 @@ async def _cases_in_the_way(tx: Tx, merchant_id: str, subjects: Sequence[str]) -
     return [Hindrance(f"case:{case.case_id}", f"{case.kind} about {case.subject} is open") for case in listed]
 
 
+def guest_in_the_log(keys: Keys, email: str) -> str:
+    """How the audit log names a guest: by a keyed hash of the address."""
+    return f"guest:{keys.fingerprint(email.lower().encode()).hex()[:32]}"
+
+
 def _note(tx: Tx, hand: audit.Hand, person: Person, done: Forgotten) -> None:
     """The log keeps the id of a buyer, as the books do; of a guest it keeps a keyed hash of the address."""
-    subject = f"buyer:{person.buyer_id}"
-    if person.email:
-        subject = f"guest:{hand.keys.fingerprint(person.email.lower().encode()).hex()[:32]}"
+    subject = guest_in_the_log(hand.keys, person.email) if person.email else f"buyer:{person.buyer_id}"
     audit.note(
         tx, hand, done.merchant_id, "buyer.forget", subject,
         orders=done.orders, checkouts=done.checkouts, payments=done.payments, messages=done.messages, answers=done.answers,

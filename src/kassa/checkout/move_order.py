@@ -19,7 +19,7 @@ from kassa.checkout.rules import CASH
 from kassa.checkout.saga import drive
 from kassa.checkout.wishes import MoveWish, Placed, RenderOrder, Replayed
 from kassa.kit import once
-from kassa.kit.context import Context
+from kassa.kit.context import Context, concerns
 from kassa.kit.database import Tx
 from kassa.kit.errors import Busy
 from kassa.orders.model import OrderMissing
@@ -60,6 +60,7 @@ async def _try(ctx: Context, wish: MoveWish, render: RenderOrder) -> Placed:
     order = await orders.find(ctx.db, wish.merchant_id, wish.order_id)
     if order is None:
         raise OrderMissing
+    concerns(merchant_id=order.merchant_id, order_id=order.order_id, payment_id=order.payment_id)
     async with ctx.db.transaction("orders.move") as tx:
         if wish.key is not None:
             found = await once.claim(tx, ctx.keys, wish.key, str(order.order_id))

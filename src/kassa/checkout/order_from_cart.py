@@ -7,9 +7,10 @@ version becomes one checkout. Whoever comes second is answered with the order th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from kassa import carts, catalog, notices, orders
 from kassa.catalog import Offer
@@ -37,37 +38,36 @@ class CartEmpty(Refused):
     """The cart is empty."""
 
     code = "cart_empty"
+    advice = "Put something into the cart first."
 
 
 class StockInsufficient(Refused):
     """Not everything in the cart can be had."""
 
     code = "stock_insufficient"
+    advice = "Ask for what is left; the answer names it."
 
 
 class PriceChanged(Conflict):
     """A price has changed since the buyer last looked."""
 
     code = "price_changed"
+    advice = "Show the buyer the new total, and send it as `expectedTotal` if they agree."
 
 
 class AlreadyOrdered(Conflict):
     """This cart was ordered already, with another address or payment method."""
 
     code = "cart_already_ordered"
+    advice = "Go on with the order that the answer names; cancel it to order otherwise."
 
 
 class TooManyWaiting(Busy):
     """Too many orders wait for you to pay them; pay or cancel one first."""
 
     code = "too_many_waiting"
+    advice = "Pay or cancel one of the orders that wait; the next one is then taken."
     retry_after = 60
-
-
-class CartMoved(Conflict):
-    """The cart moved while it was being ordered."""
-
-    code = "cart_moved"
 
 
 async def order_from_cart(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Replayed:
@@ -80,7 +80,7 @@ async def order_from_cart(ctx: Context, wish: CartWish, render: RenderOrder) -> 
     for look in range(_LOOKS):
         try:
             return await _try(ctx, wish, render)
-        except CartMoved:
+        except carts.CartMoved:
             continue
         except Broken:
             if look:
@@ -94,7 +94,7 @@ async def order_from_cart(ctx: Context, wish: CartWish, render: RenderOrder) -> 
 
 async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Replayed:
     provider = ctx.port(Rules).provider_of_order(wish.channel, wish.method)
-    cart = await carts.open_cart(ctx.db, wish.channel.merchant_id, wish.channel.channel, wish.buyer_id)
+    cart, offers = await carts.open_offered(ctx, wish.channel, wish.buyer_id)
     existing = await _existing(ctx, wish, cart)
     if existing is not None:
         if wish.key is not None and (found := await repeat(ctx, wish.key, render)) is not None:
@@ -104,7 +104,7 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
         waiting = await store.waiting_for_buyer(ctx.db, wish.channel.merchant_id, wish.buyer_id)
         if waiting >= ctx.port(Rules).max_waiting_orders:
             raise TooManyWaiting
-    lines = await _priced(ctx, wish, cart)
+    lines = await _priced(ctx, wish, cart, offers)
     purchase = start.Purchase(
         channel=wish.channel,
         surface="orders",
@@ -136,36 +136,54 @@ async def _try(ctx: Context, wish: CartWish, render: RenderOrder) -> Placed | Re
 
 async def _place(
     ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, paying: TokenPayment, render: RenderOrder
-) -> Placed | Replayed:
-    waits_for_link = purchase.provider == "link"
+) -> Placed:
     try:
-        async with start.starting(ctx, purchase) as tx:
-            if wish.key is not None:
-                found = await once.claim(tx, ctx.keys, wish.key, str(purchase.order_id))
-                if found is not None:
-                    raise once.Claimed(found)
-            if not await carts.take_lines(tx, cart):
-                raise CartMoved
-            held = await start.begin(ctx, tx, purchase)
-            await paying.begin(tx, held.payment)
-            placed = Placed(held.order, created=True)
-            if wish.key is not None and not waits_for_link:
-                await once.answer(tx, ctx.keys, wish.key, *render(placed))
+        held = await _begin(ctx, wish, cart, purchase, paying, render)
     except start.Short as short:
         raise _shortage(short.shortages) from None
-    except once.Claimed:
-        assert wish.key is not None
-        first = await repeat(ctx, wish.key, render)
-        if first is None:
-            raise CartMoved from None
-        return first
+    placed = Placed(held.order, created=True)
     leading = _lead(ctx, held)
     paying.go_on(held.payment)
     if wish.token is not None:
         notices.learn(ctx, placed.order.merchant_id, placed.order.order_id, _contact(wish), wish.token)
-    if leading is not None and waits_for_link:
+    if leading is not None and purchase.provider == "link":
         return await _after_link(ctx, wish, placed, leading, render)
     return placed
+
+
+async def _begin(
+    ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, paying: TokenPayment, render: RenderOrder
+) -> Held:
+    """The first commit: in one statement, or, where that finds too little stock, again with the questions that say what is short.
+
+    A link is waited for, so an order that is paid by one is answered later.
+    """
+    begin = partial(_start, ctx, wish, cart, purchase, paying, None if purchase.provider == "link" else render)
+    try:
+        return await begin()
+    except catalog.StockMoved:
+        return await begin(carefully=True)
+
+
+async def _start(
+    ctx: Context,
+    wish: CartWish,
+    cart: carts.Cart,
+    purchase: start.Purchase,
+    paying: TokenPayment,
+    render: RenderOrder | None,
+    *,
+    carefully: bool = False,
+) -> Held:
+    async with start.starting(ctx, purchase) as tx:
+        order = start.draft(purchase, purchase.at or await tx.now())
+        if wish.key is not None:
+            answer = render(Placed(order, created=True)) if render is not None else None
+            await once.claim_later(tx, ctx.keys, wish.key, str(purchase.order_id), answer)
+        await carts.take_lines(tx, cart)
+        held = await start.begin(ctx, tx, purchase, order=order, carefully=carefully)
+        await paying.begin(tx, held.payment)
+    return held
 
 
 def _lead(ctx: Context, held: Held) -> asyncio.Task[object] | None:
@@ -216,9 +234,10 @@ async def _same(ctx: Context, wish: CartWish, taken: store.CartTaken) -> Placed:
     return Placed(order, created=False)
 
 
-async def _priced(ctx: Context, wish: CartWish, cart: carts.Cart) -> list[tuple[Offer, int]]:
+async def _priced(ctx: Context, wish: CartWish, cart: carts.Cart, offers: Mapping[str, Offer] | None) -> list[tuple[Offer, int]]:
     """The cart's lines at live prices. Raises `StockInsufficient` or `PriceChanged`."""
-    offers = await catalog.offers_of(ctx, wish.channel, [line.product_id for line in cart.lines])
+    if offers is None:
+        offers = await catalog.offers_of(ctx, wish.channel, [line.product_id for line in cart.lines])
     views, problems = carts.view(cart, offers, wish.channel.currency)
     short = [problem for problem in problems if problem.code in {"no_longer_sold", "stock_insufficient"}]
     if short:

@@ -18,7 +18,7 @@ from kassa.checkout import start, store
 from kassa.checkout.answers import repeat
 from kassa.checkout.held import MOVED, Held
 from kassa.checkout.model import PURCHASES, Checkout
-from kassa.checkout.order_from_cart import CartEmpty, CartMoved
+from kassa.checkout.order_from_cart import CartEmpty
 from kassa.checkout.payme import lock_open, supersede, with_link
 from kassa.checkout.settle import conclude_in
 from kassa.checkout.wishes import Placed, RenderOrder, Replayed
@@ -43,6 +43,7 @@ class AmbassadorsInvalid(Conflict):
     """Some ambassadors cannot be booked any more; remove them and try again."""
 
     code = "ambassadors_invalid"
+    advice = "Take the ambassadors that the answer names out of the cart, and check out again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ async def purchase(ctx: Context, wish: PurchaseWish, render: RenderOrder) -> Pla
     for _ in range(_LOOKS):
         try:
             return await _try(ctx, wish, render)
-        except (CartMoved, *MOVED):
+        except (carts.CartMoved, *MOVED):
             continue
         except once.Claimed:
             assert wish.key is not None
@@ -88,7 +89,7 @@ async def _try(ctx: Context, wish: PurchaseWish, render: RenderOrder) -> Placed 
     if existing is not None and _is_late(existing):
         late = existing.checkout_id
         if not await _close(ctx, cart, existing, _LATE, lambda held: held.checkout.checkout_id == late):
-            raise CartMoved
+            raise carts.CartMoved
     try:
         offers = await catalog.offers_of(ctx, channel, [line.product_id for line in cart.lines])
     except ProductsUnavailable:
@@ -107,7 +108,7 @@ async def _same(ctx: Context, wish: PurchaseWish, existing: Checkout, render: Re
     assert existing.order_id is not None
     order = await orders.find(ctx.db, existing.merchant_id, existing.order_id)
     if order is None or order.payment_url is None:
-        raise CartMoved
+        raise carts.CartMoved
     placed = Placed(order, created=False)
     if wish.key is not None:
         async with ctx.db.transaction("checkout.answer") as tx:
@@ -153,10 +154,10 @@ async def _place(
             if found is not None:
                 raise once.Claimed(found)
         if await carts.lock_version(tx, cart.merchant_id, cart.cart_id) != cart.version:
-            raise CartMoved
+            raise carts.CartMoved
         older = await lock_open(tx, cart.merchant_id, cart.cart_id)
         if any(each.checkout.cart_version == cart.version for each in older):
-            raise CartMoved  # somebody was first: the same purchase is answered
+            raise carts.CartMoved  # somebody was first: the same purchase is answered
         await supersede(ctx, tx, older)
         held = await start.begin(ctx, tx, wanted)
         placed = Placed(held.order, created=True)

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import uuid
 
-from kassa import cases, orders, payments
-from kassa.kit.context import Context
+from kassa import cases, events, orders, payments
+from kassa.kit import trace
+from kassa.kit.context import Context, concerns
 from kassa.kit.database import Tx
 from kassa.payments.model import Payment, Refund, RefundVerdict
 
 
 async def send_refund(ctx: Context, refund: Refund) -> Refund:
     """Send one refund and note the answer. Raises `RefundTaken` when somebody else sends it."""
+    concerns(merchant_id=refund.merchant_id, payment_id=refund.payment_id, refund_id=refund.refund_id)
     return await payments.send_refund(ctx, refund, note_refund)
+
+
+async def send_again(ctx: Context, refund: Refund) -> Refund:
+    """The same by a worker, in the trace in which the refund was begun."""
+    kept = await events.trace_of(ctx.db, refund.merchant_id, f"payment:{refund.payment_id}", "refund.created")
+    with trace.go_on("refund taken up", kept):
+        return await send_refund(ctx, refund)
 
 
 async def note_refund(tx: Tx, payment: Payment, refund: Refund, verdict: RefundVerdict) -> Refund:

@@ -16,12 +16,14 @@ class MethodUnavailable(Refused):
     """This payment method is not offered here."""
 
     code = "method_unavailable"
+    advice = "Offer another way to pay; the operator decides which there are."
 
 
 class UnknownProvider(Refused):
     """There is no payment provider of this name."""
 
     code = "unknown_provider"
+    advice = "Name a provider that the channel has."
 
 
 @dataclass(frozen=True, slots=True)

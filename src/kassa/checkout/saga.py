@@ -12,16 +12,17 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from kassa import payments
+from kassa import events, payments
 from kassa.checkout import store
 from kassa.checkout.finish import CASH, cancel_order, finish
 from kassa.checkout.held import MOVED, Held, load, look_again, seconds_until
 from kassa.checkout.journal import advance
 from kassa.checkout.model import ORDER_SERVICE, PAYMENT, TAKE, Checkout, Refusal
 from kassa.checkout.settle import conclude, release_stock, return_lines_to_cart, wait_for_link
-from kassa.checkout.steps import Neighbours, Outcome, act_of
+from kassa.checkout.steps import Neighbours, Outcome, do
 from kassa.checkout.undo import undo_next
-from kassa.kit.context import Context, request_id
+from kassa.kit import trace
+from kassa.kit.context import Context, concerns, request_id
 from kassa.payments import Providers, Verdict
 
 T = TypeVar("T")
@@ -39,20 +40,30 @@ async def drive(ctx: Context, held: Held) -> Held:
     Driving a checkout twice does no harm: each step is fenced by the lease and by the status it expects.
     """
     request_id.set(held.checkout.request_id or "")
-    while True:
-        try:
-            goes_on = await _step(ctx, held)
-        except MOVED:
-            goes_on = await look_again(ctx.db, held)
-        if not goes_on:
-            return held
+    concerns(
+        merchant_id=held.checkout.merchant_id,
+        checkout_id=held.checkout.checkout_id,
+        order_id=held.order.order_id,
+        payment_id=held.payment.payment_id,
+    )
+    with trace.span("checkout") as span:
+        goes_on = True
+        while goes_on:
+            try:
+                goes_on = await _step(ctx, held)
+            except MOVED:
+                goes_on = await look_again(ctx.db, held)
+        span.say(status=held.checkout.status)
+    return held
 
 
 async def resume(ctx: Context, checkout: Checkout) -> Held:
-    """Lead a checkout whose lease was just taken."""
+    """Lead a checkout whose lease was just taken, in the trace in which it began."""
     if checkout.order_id is None:
         raise AssertionError("a refused checkout has nothing to resume")
-    return await drive(ctx, await load(ctx.db, checkout, lease_s=ctx.lease_s))
+    kept = await events.trace_of(ctx.db, checkout.merchant_id, f"checkout:{checkout.checkout_id}", "checkout.started")
+    with trace.go_on("checkout taken up", kept):
+        return await drive(ctx, await load(ctx.db, checkout, lease_s=ctx.lease_s))
 
 
 async def _step(ctx: Context, held: Held) -> bool:
@@ -80,7 +91,9 @@ async def _pay(ctx: Context, held: Held) -> bool:
         return False
     if held.fresh == PAYMENT or (payment.status in _UNSENT and (provider.local or (provider.begins_again and not held.is_late()))):
         held.fresh = None
-        verdict = await keep_lease(ctx, held, payments.take(ctx, payment, held.card, held.checkout.customer_email))
+        with trace.span("charge") as span:
+            verdict = await keep_lease(ctx, held, payments.take(ctx, payment, held.card, held.checkout.customer_email))
+            span.say(provider=payment.provider, attempt=payment.sends, outcome=verdict.kind, code=verdict.code)
     elif payment.held_by is not None:
         return await _leave_alone(ctx, held)
     elif provider.begins_again:
@@ -93,7 +106,9 @@ async def _pay(ctx: Context, held: Held) -> bool:
             return False
         if wait:
             return await _sleep(ctx, held, wait)
-        verdict = await keep_lease(ctx, held, payments.ask(ctx, payment))
+        with trace.span("ask") as span:
+            verdict = await keep_lease(ctx, held, payments.ask(ctx, payment))
+            span.say(provider=payment.provider, attempt=payment.asks + 1, outcome=verdict.kind, code=verdict.code)
         if verdict.never_seen and await _send_again(ctx, held):
             return True
     return await _conclude(ctx, held, verdict)
@@ -152,7 +167,7 @@ async def _forward(ctx: Context, held: Held) -> bool:
         held.fresh = act
         return True
     fresh, held.fresh = held.fresh == act, None
-    outcome = await keep_lease(ctx, held, act_of(act)[0](ctx.port(Neighbours), held))
+    outcome = await keep_lease(ctx, held, do(ctx.port(Neighbours), held, act))
     while True:
         try:
             return await _note(ctx, held, act, outcome, fresh=fresh)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from kassa import carts, catalog, orders, payments
+from kassa.carts.model import ReturnedLine
 from kassa.checkout import store
 from kassa.checkout.finish import close_undone, finish
 from kassa.checkout.held import Held
@@ -157,9 +158,7 @@ async def return_lines_to_cart(tx: Tx, held: Held) -> None:
     if checkout.surface == PURCHASES:
         await carts.leave_version(tx, checkout.merchant_id, checkout.cart_id, checkout.cart_version)
         return
-    lines = [
-        carts.ReturnedLine(line.product_id, line.quantity, line.price_minor, line.product_name, line.image) for line in order.lines
-    ]
+    lines = [ReturnedLine(line.product_id, line.quantity, line.price_minor, line.product_name, line.image) for line in order.lines]
     await carts.return_lines(tx, checkout.merchant_id, checkout.cart_id, lines)
 
 

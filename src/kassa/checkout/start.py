@@ -21,12 +21,14 @@ from kassa.checkout.held import Held
 from kassa.checkout.model import PAYMENT, STOCK, Checkout, Step
 from kassa.checkout.rules import CASH, Rules
 from kassa.kit import once
-from kassa.kit.context import Context, request_id
+from kassa.kit.context import Context, concerns, request_id
 from kassa.kit.database import Broken, CommitUnknown, DatabaseAway, Tx
 from kassa.kit.errors import Refused
 from kassa.kit.ids import unguessable
 from kassa.kit.money import Money
 from kassa.notices import Contact
+from kassa.orders import Order
+from kassa.orders.model import Placement
 from kassa.payments import Opening, Providers
 from kassa.payments.model import CardTrace
 
@@ -38,6 +40,7 @@ class Short(Refused):
     """Not everything can be had."""
 
     code = "stock_insufficient"
+    advice = "Ask for what is left; the answer names it."
 
     def __init__(self, shortages: Sequence[Shortage]) -> None:
         super().__init__()
@@ -78,16 +81,18 @@ class Purchase:
         return Money(sum(offer.price.minor * quantity for offer, quantity in self.lines), self.channel.currency)
 
 
-async def begin(ctx: Context, tx: Tx, purchase: Purchase, *, carefully: bool = True) -> Held:
+async def begin(ctx: Context, tx: Tx, purchase: Purchase, *, order: Order | None = None, carefully: bool = True) -> Held:
     """Write the whole beginning in the caller's transaction. Raises `Short`; the caller's transaction then rolls back.
 
+    `order` is its `draft`, for a caller who has answered with it already.
     When not `carefully`, the hold on own stock travels with the rest, and `StockMoved` instead of `Short` is raised at the end.
     """
     rules, cash = ctx.port(Rules), purchase.provider == CASH
     at = purchase.at or await tx.now()
+    order = order or draft(purchase, at)
     acts = rules.acts(purchase.surface, [offer.product_id for offer, _ in purchase.lines], pays_first=not cash)
     checkout = await store.insert(tx, _checkout(purchase, acts, ctx.lease_s, cash=cash), _notes(acts, cash=cash), at)
-    order = await orders.place(tx, _placement(purchase, at))
+    await orders.place(tx, order)
     if purchase.contact is not None:
         await notices.address(tx, ctx.keys, order.merchant_id, order.order_id, order.payment_id, purchase.contact)
     payment = await payments.open_payment(tx, _opening(ctx, purchase, at, cash=cash))
@@ -120,6 +125,8 @@ async def starting(ctx: Context, purchase: Purchase) -> AsyncIterator[Tx]:
             raise CommitUnknown from None
         if found is None:
             raise Broken from None
+    ids = {"checkout_id": purchase.checkout_id, "order_id": purchase.order_id, "payment_id": purchase.payment_id}
+    concerns(merchant_id=purchase.channel.merchant_id, **ids)
 
 
 def _checkout(purchase: Purchase, acts: list[str], lease_s: float, *, cash: bool) -> store.NewCheckout:
@@ -165,12 +172,13 @@ def _steps(acts: list[str], checkout: Checkout) -> dict[str, Step]:
     return {act: Step(act, place, status[act], None, 1, at, 0, None, at, at) for place, act in enumerate(acts) if act in status}
 
 
-def _placement(purchase: Purchase, at: datetime) -> orders.Placement:
+def draft(purchase: Purchase, at: datetime) -> Order:
+    """The order that this purchase makes, begun at `at`."""
     lines = [
         orders.Line(offer.product_id, offer.name, offer.price.minor, quantity, offer.price.minor * quantity, offer.image)
         for offer, quantity in purchase.lines
     ]
-    return orders.Placement(
+    placement = Placement(
         merchant_id=purchase.channel.merchant_id,
         order_id=purchase.order_id,
         checkout_id=purchase.checkout_id,
@@ -185,6 +193,7 @@ def _placement(purchase: Purchase, at: datetime) -> orders.Placement:
         payment_url=purchase.pay_url,
         at=at,
     )
+    return orders.draft(placement)
 
 
 def _opening(ctx: Context, purchase: Purchase, at: datetime, *, cash: bool) -> Opening:

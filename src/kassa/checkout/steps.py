@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from kassa.checkout.held import Held
 from kassa.checkout.model import INVENTORY, ORDER_SERVICE, TAKE
+from kassa.kit import trace
 from kassa.kit.neighbour import Answer, BreakerOpen, Neighbour, NoAnswer, NotSent, said
 
 INVENTORY_S = 30.0
@@ -118,6 +119,22 @@ def act_of(act: str) -> tuple[Act, Act]:
             lambda neighbours, held: put_back(neighbours, held, product_id),
         )
     return {INVENTORY: (deduct, restock), ORDER_SERVICE: (create_order, cancel_order)}[act]
+
+
+async def do(neighbours: Neighbours, held: Held, act: str) -> Outcome:
+    """Do an act, or ask for it again under its key: that tells whether it was done."""
+    with trace.span(f"do {act.partition(':')[0]}") as span:
+        outcome = await act_of(act)[0](neighbours, held)
+        span.say(act=act, attempt=held.steps[act].sends, outcome=outcome.kind)
+    return outcome
+
+
+async def undo(neighbours: Neighbours, held: Held, act: str) -> Outcome:
+    """Undo an act; asked twice, it is undone once."""
+    with trace.span(f"undo {act.partition(':')[0]}") as span:
+        outcome = await act_of(act)[1](neighbours, held)
+        span.say(act=act, attempt=held.steps[act].undos + 1, outcome=outcome.kind)
+    return outcome
 
 
 async def _change_stock(neighbours: Neighbours, held: Held, product_id: str, sign: int, word: str) -> Answer | Outcome:

@@ -144,6 +144,7 @@ async def insert(tx: Tx, new: NewCheckout, notes: Sequence[Note], at: datetime) 
     )  # fmt: skip
 
 
+# The moment stands in no CASE, so that a distributed server can work it out before it sees a row (decision 0046).
 _MOVE = Write(
     "checkout_moved",
     """
@@ -151,12 +152,13 @@ _MOVE = Write(
         UPDATE checkouts SET
                status = $5,
                next_at = kassa_now() + make_interval(secs => $6::float8),
-               lease_until = CASE $7 WHEN 'keep' THEN lease_until
-                                     WHEN 'renew' THEN now() + make_interval(secs => $8) END,
+               lease_until = greatest(CASE $7 WHEN 'keep' THEN lease_until END,
+                                      now() + make_interval(secs => CASE $7 WHEN 'renew' THEN $8::float8 END)),
                error = coalesce(error, $9), error_code = coalesce(error_code, $10),
                error_message = coalesce(error_message, $11), error_items = coalesce(error_items, $12),
                tries = $13,
-               ended_at = CASE WHEN $5 IN ('completed', 'undone') THEN coalesce(ended_at, kassa_now()) END,
+               ended_at = least(CASE WHEN $5 IN ('completed', 'undone') THEN ended_at END,
+                                kassa_now() + make_interval(secs => CASE WHEN $5 IN ('completed', 'undone') THEN 0 END)),
                updated_at = kassa_now()
          WHERE merchant_id = $1 AND checkout_id = $2 AND status = $3 AND lease_version = $4 AND updated_at = $20
         RETURNING *
@@ -341,9 +343,12 @@ async def claim(db: Database, merchant_id: str, checkout_id: uuid.UUID, lease_s:
     """Take the lease of a checkout that has something to do and that nobody leads; None when somebody does."""
     row = await db.row(
         f"""
-        UPDATE checkouts SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1
-         WHERE merchant_id = $1 AND checkout_id = $2 AND next_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
-        RETURNING {_COLUMNS}
+        WITH claimed AS (
+            UPDATE checkouts SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1
+             WHERE merchant_id = $1 AND checkout_id = $2 AND next_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
+            RETURNING *
+        )
+        SELECT {_COLUMNS} FROM claimed
         """,
         merchant_id, checkout_id, lease_s,
     )  # fmt: skip
@@ -371,10 +376,12 @@ async def claim_due(db: Database, merchant_id: str, checkout_ids: Sequence[uuid.
              WHERE merchant_id = $1 AND checkout_id = ANY ($2) AND next_at <= kassa_now()
                AND (lease_until IS NULL OR lease_until < now())
                FOR UPDATE SKIP LOCKED
+        ), claimed AS (
+            UPDATE checkouts c SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1
+              FROM free WHERE c.merchant_id = $1 AND c.checkout_id = free.checkout_id
+            RETURNING c.*
         )
-        UPDATE checkouts c SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1
-          FROM free WHERE c.merchant_id = $1 AND c.checkout_id = free.checkout_id
-        RETURNING {_COLUMNS.replace("checkout_id", "c.checkout_id", 1)}
+        SELECT {_COLUMNS} FROM claimed
         """,
         merchant_id, list(checkout_ids), lease_s,
     )  # fmt: skip
@@ -466,12 +473,12 @@ async def lock_of_person(tx: Tx, merchant_id: str, checkout_ids: Sequence[uuid.U
     return [OfPerson(**dict(row.items())) for row in rows]
 
 
-async def guest_emails(tx: Tx, merchant_id: str, email: str) -> list[str]:
-    """An e-mail address in all the ways in which guests have written it."""
+async def guest_emails(tx: Tx, merchant_id: str, email: str | None = None) -> list[str]:
+    """An e-mail address in all the ways in which guests have written it; for None every address of a guest."""
     rows = await tx.rows(
         f"""
         SELECT DISTINCT customer_email AS email FROM checkouts
-         WHERE merchant_id = $1 AND {_IS_GUEST} AND lower(customer_email) = lower($2)
+         WHERE merchant_id = $1 AND {_IS_GUEST} AND lower(customer_email) = lower(coalesce($2, customer_email))
         """,
         merchant_id, email,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from collections import defaultdict
 from kassa import payments
 from kassa.checkout import store
 from kassa.checkout.model import Checkout
-from kassa.checkout.refunds import send_refund
+from kassa.checkout.refunds import send_again
 from kassa.checkout.saga import resume
 from kassa.kit.context import Context
 
@@ -42,7 +42,7 @@ async def sweep_checkouts(ctx: Context) -> int:
 async def sweep_refunds(ctx: Context) -> int:
     """Send due refunds again; returns how many were sent."""
     due = await payments.due_refunds(ctx, _AT_ONCE)
-    results = await asyncio.gather(*(send_refund(ctx, refund) for refund in due), return_exceptions=True)
+    results = await asyncio.gather(*(send_again(ctx, refund) for refund in due), return_exceptions=True)
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, payments.RefundTaken):
             log.warning("a refund could not be sent: %s", type(result).__name__)

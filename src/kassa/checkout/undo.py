@@ -17,7 +17,7 @@ from kassa.checkout.held import Held, keep_answer, look_again, seconds_until
 from kassa.checkout.journal import advance
 from kassa.checkout.model import PAYMENT, Step
 from kassa.checkout.refunds import note_refund, send_refund
-from kassa.checkout.steps import Neighbours, Outcome, act_of
+from kassa.checkout.steps import Neighbours, Outcome, do, undo
 from kassa.kit.context import Context
 from kassa.payments import Providers
 
@@ -47,7 +47,7 @@ async def undo_next(ctx: Context, held: Held, keep_lease: KeepLease) -> bool:
 async def _undo(ctx: Context, held: Held, act: str, keep_lease: KeepLease) -> bool:
     if held.steps[act].status in {"running", "unknown"}:
         return await _find_out(ctx, held, act, keep_lease)
-    outcome: Outcome = await keep_lease(ctx, held, act_of(act)[1](ctx.port(Neighbours), held))
+    outcome: Outcome = await keep_lease(ctx, held, undo(ctx.port(Neighbours), held, act))
     return await _note_undo(ctx, held, act, outcome)
 
 
@@ -127,7 +127,7 @@ async def _mark(ctx: Context, held: Held, status: str) -> None:
 
 async def _find_out(ctx: Context, held: Held, act: str, keep_lease: KeepLease) -> bool:
     """Whether an act happened is not known: the same request with the same key tells, for two minutes."""
-    outcome: Outcome = await keep_lease(ctx, held, act_of(act)[0](ctx.port(Neighbours), held))
+    outcome: Outcome = await keep_lease(ctx, held, do(ctx.port(Neighbours), held, act))
     step = held.steps[act]
     began = step.first_sent_at or step.began_at
     if outcome.kind in {"done", "refused"}:

@@ -14,7 +14,7 @@ from kassa.checkout.model import PURCHASES
 from kassa.checkout.payme import lock_together, pay
 from kassa.checkout.saga import drive
 from kassa.checkout.settle import conclude
-from kassa.kit.context import Context
+from kassa.kit.context import Context, concerns
 from kassa.kit.database import Tx
 from kassa.payments import Payment, Verdict
 
@@ -41,10 +41,12 @@ async def bring_verdict(
 
     `note` writes what belongs to the same transaction. Brought twice, or by a hundred at once, it takes effect once.
     """
+    concerns(merchant_id=merchant_id, payment_id=payment_id)
     for _ in range(_LOOKS):
         payment = await payments.find(ctx.db, merchant_id, payment_id)
         if payment is None or payment.ref_kind != "order":
             return None
+        concerns(order_id=payment.ref)
         order = await orders.find(ctx.db, merchant_id, uuid.UUID(payment.ref))
         checkout = await store.find(ctx.db, merchant_id, order.checkout_id) if order else None
         if checkout is None:

@@ -13,14 +13,17 @@ import typer
 from kassa import __version__
 from kassa.cli import (
     audit,
+    channels,
     dev,
     events,
     forget,
+    health,
     listen,
     merchants,
     migrate,
     payme,
     payments,
+    products,
     reconcile,
     rpc,
     sandbox,
@@ -42,6 +45,7 @@ for command in (
     rpc.rpc,
     work.work,
     migrate.migrate,
+    health.health,
     seed.seed,
     token.token,
     simulate.simulate,
@@ -52,7 +56,18 @@ for command in (
 ):
     app.command()(command)
 
-for group in (merchants.app, staff.app, payments.app, events.app, payme.app, audit.app, secrets.app, sandbox.app):
+for group in (
+    channels.app,
+    products.app,
+    merchants.app,
+    staff.app,
+    payments.app,
+    events.app,
+    payme.app,
+    audit.app,
+    secrets.app,
+    sandbox.app,
+):
     app.add_typer(group)
 
 
@@ -86,7 +101,7 @@ def root(
     kassa work                       # and N of these, on any number of machines
     ```
 
-    Settings are environment variables, or lines of a file `.env`; see `.env.example`.
+    Settings are environment variables, or lines of a file `.env` in the folder where it is started.
     """
 
 

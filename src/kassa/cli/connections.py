@@ -25,6 +25,7 @@ MOST_BYTES: Final = 32 * 1024
 """Of an address and all headers together. A token has 8 kB at most."""
 MOST_CONNECTIONS: Final = 4000
 
+_HEAD: Final = b"HTTP/1."
 _PROBLEM: Final = '{{"type": "about:blank", "title": "{title}", "status": {status}, "detail": "{detail}", "code": "{code}"}}'
 
 
@@ -52,6 +53,48 @@ _MALFORMED: Final = (
 """What is no request has no address, and so no contract in whose words it could be answered."""
 
 
+class Gathered:
+    """A transport that sends the head of an answer together with what follows it in the same turn of the loop.
+
+    The server writes them one by one, and each write is a packet that wakes up both ends: a third of what a short answer costs.
+    Everything else is the transport's own.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport", "abort", "get_extra_info", "is_closing", "pause_reading", "resume_reading")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self.abort = transport.abort
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; the head of an answer waits until the next ones, or until the loop comes round."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        elif data.startswith(_HEAD):
+            self._head = data
+            self._loop.call_soon(self.flush)
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that nothing has followed yet."""
+        head, self._head = self._head, b""
+        if head and not self.is_closing():
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        self.flush()
+        self._transport.close()
+
+
 class Guarded(HttpToolsProtocol):
     """The server's protocol for one connection. Made by the server.
 
@@ -68,7 +111,7 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection; one too many is told so and closed."""
-        super().connection_made(transport)
+        super().connection_made(Gathered(transport, self.loop))  # type: ignore[arg-type]
         if len(self.connections) > MOST_CONNECTIONS:
             self._refuse(_FULL)
         else:

@@ -70,16 +70,19 @@ def show(
                 "checkout_id": story.checkout_id,
                 "order_id": story.order_id,
                 "payment_ids": story.payment_ids,
+                "trace_ids": story.trace_ids,
                 "entries": [_entry(entry) for entry in story.entries],
             }
         )
         return
     named = [("merchant", story.merchant_id), ("order", story.order_id), ("checkout", story.checkout_id)]
     named += [("payment", each) for each in story.payment_ids]
-    screen = reader()
+    named += [("trace", each) for each in story.trace_ids]
+    screen, several = reader(), len(story.trace_ids) > 1
     screen.print(sheet("The story of", ("", ""), [(name, value) for name, value in named if value is not None]))
     rows = [
-        (entry.number, moment(entry.at), entry.kind, entry.title, _short(entry.subject), _notable(entry)) for entry in story.entries
+        (entry.number, moment(entry.at), entry.kind, entry.title, _short(entry.subject), _notable(entry, several=several))
+        for entry in story.entries
     ]
     screen.print(sheet("", ("#", "at", "kind", "what", "about", "details"), rows), soft_wrap=True)
 
@@ -195,9 +198,12 @@ def _entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _notable(entry: Entry) -> str:
+def _notable(entry: Entry, *, several: bool) -> str:
     found = [(name, entry.details[name]) for name in _NOTABLE if entry.details.get(name)]
-    return ", ".join(f"{name.replace('_', ' ')}: {_to_the_second(name, value)}" for name, value in found)
+    shown = [f"{name.replace('_', ' ')}: {_to_the_second(name, value)}" for name, value in found]
+    if several and "trace_id" in entry.details:  # which of those that are named above
+        shown.append(f"trace: …{entry.details['trace_id'][-6:]}")
+    return ", ".join(shown)
 
 
 def _to_the_second(name: str, value: object) -> str:

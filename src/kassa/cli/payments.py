@@ -5,6 +5,7 @@ What changes something is safe to repeat, and prints the state before and after 
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import uuid
 from typing import TYPE_CHECKING, Annotated, Any
@@ -153,20 +154,31 @@ def refund(
     amount: Annotated[str | None, typer.Option(help="How much, in major units.  [default: all that is left]")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; merchants see it.")] = None,
     key: Annotated[str | None, typer.Option(help="The key of an earlier try: repeats it, and never gives back twice.")] = None,
+    given: Annotated[
+        str | None, typer.Option(metavar="REF", help="The provider gave it back already, under this id of its own: only book it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Give money back through the payment's provider. Exit code 1 if the provider refused.
 
     The key is printed before anything is sent. If you do not see the end of this command, run it again with that --key.
 
+    With --given nothing is sent: the books follow what `kassa reconcile` found in the provider's statement. Typed again with the
+    same REF, the second changes nothing.
+
     ```sh
     kassa payments refund 019b76da-a801-7d90-a2b6-4c7f1e3d5b62 --amount 10.00 --reason damaged
+    kassa payments refund 019b76da-a801-7d90-a2b6-4c7f1e3d5b62 --amount 10.00 --given re_4711
     ```
     """
     wanted = id_of(payment_id, "PAYMENT_ID")
     if len(reason or "") > 255:
         raise CommandError("--reason must be at most 255 characters")
-    chosen = key or f"cli-{secrets.token_hex(8)}"
+    if given is not None and not 0 < len(given.strip()) <= 255:
+        raise CommandError("--given is the provider's own id of the refund, at most 255 characters")
+    if given is not None and key is not None:
+        raise CommandError("--given needs no --key: the provider's id is the key")
+    chosen = key or (f"cli-{secrets.token_hex(8)}" if given is None else _key_of_given(wanted, given))
     import orjson
 
     from kassa import collect
@@ -179,16 +191,17 @@ def refund(
 
     async def work(ctx: Context) -> tuple[Payment, Payment, dict[str, Any], bool]:
         before = await _find(ctx, wanted)
-        _is_configured(ctx, before)
+        if given is None:
+            _is_configured(ctx, before)
         money = None if amount is None else money_of(amount, before.currency, "--amount")
         if money is not None and not money.minor:
             raise CommandError("--amount must be above zero")
-        if key is None:
+        if key is None and given is None:
             _may_give_back(before, money.minor if money else None)
             typer.echo(f"kassa: the key of this refund is {chosen}", err=True)
-        said = orjson.dumps([str(wanted), money.minor if money else None, reason])
+        said = orjson.dumps([str(wanted), money.minor if money else None, reason if given is None else given])
         claim = _key_of(ctx, before.merchant_id, chosen, said)
-        wish = collect.RefundWish(before.merchant_id, wanted, claim, money, reason=reason, by=hand_of(ctx).by)
+        wish = collect.RefundWish(before.merchant_id, wanted, claim, money, reason=reason, by=hand_of(ctx).by, given=given)
         made = await collect.refund_payment(ctx, wish, _render)
         replayed = isinstance(made, collect.Replayed)
         told = orjson.loads(made.body if isinstance(made, collect.Replayed) else _render(made)[1])
@@ -272,6 +285,11 @@ def _is_configured(ctx: Context, payment: Payment) -> None:
     if payment.provider not in ctx.port(Providers).by_name:
         name = _SETTING.get(payment.provider, "the provider's address")
         raise CommandError(f"{name} is not set, so the provider cannot be reached; run this with the settings of `kassa serve`")
+
+
+def _key_of_given(payment_id: uuid.UUID, given: str) -> str:
+    """The key of a refund that was made already: one payment and one id of the provider's are booked once."""
+    return f"given-{hashlib.sha256(f'{payment_id} {given}'.encode()).hexdigest()[:32]}"
 
 
 def _key_of(ctx: Context, merchant_id: str, key: str, said: bytes) -> Any:

@@ -36,12 +36,22 @@ _YOUNG = 20_000
 """New objects between two looks of the garbage collector: as many as some ten purchases make."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Take the HTTP port. Raises `CommandError` when it is taken or not allowed."""
-    listener = _take("HTTP_PORT", host, port)
+def listen(host: str, port: int, name: str = "HTTP_PORT") -> socket.socket:
+    """Take a port for HTTP, which the setting `name` names. Raises `CommandError` when it is taken or not allowed."""
+    listener = _take(name, host, port)
     listener.listen(2048)
     listener.setblocking(False)
     return listener
+
+
+@contextlib.contextmanager
+def watch_port(settings: Settings) -> Iterator[socket.socket | None]:
+    """Where a process without an HTTP surface shows its figures, while the block runs; None where `METRICS_PORT` is not set."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    with contextlib.closing(listen(settings.http_host, settings.metrics_port, "METRICS_PORT")) as listener:
+        yield listener
 
 
 def hold_rpc_port(settings: Settings) -> socket.socket:
@@ -121,20 +131,30 @@ async def live(
     stop: asyncio.Event,
     *,
     rpc: socket.socket | None = None,
+    watch: socket.socket | None = None,
     ready: asyncio.Event | None = None,
 ) -> int:
     """Serve HTTP on `listener`, gRPC on the port that `rpc` holds, and run `workers` (empty: all, None: none) until `stop`.
 
-    `ready` is set when gRPC is served, just before HTTP is. Returns the exit code. Raises `CommandError`.
+    On `watch` the process shows its figures, where it does not do so on `listener`. `ready` is set when gRPC is served, just before
+    HTTP is. Returns the exit code. Raises `CommandError`.
     """
+    from kassa.kit.figures import watch_loop
+
     await kassa.prepare()
     drain_s = settings.drain_s or 0
+    watching = asyncio.create_task(watch_loop(), name="event loop")
     surfaces: dict[str, Coroutine[Any, Any, Any]] = {}
     if rpc is not None:
         rpc.close()
         surfaces["grpc"] = _serve_rpc(await _start_rpc(kassa), stop, drain_s)
     if listener is not None:
+        if kassa.sandbox is not None:
+            await kassa.sandbox.start()  # it goes on with what an earlier process had left to tell, at the port of this one
         surfaces["http"] = serve(kassa.app, listener, stop, answer_s=ANSWER_S if settings.production else 2, drain_s=drain_s)
+    if watch is not None:
+        shown_s = drain_s if rpc is not None else 0
+        surfaces["metrics"] = serve(kassa.make_watch(), watch, stop, answer_s=ANSWER_S, drain_s=shown_s)
     _calm_collector()
     if ready is not None:
         ready.set()
@@ -148,7 +168,8 @@ async def live(
     for task in late:
         log.warning("%s did not stop in time and is cut off; another process takes over what it held", task.get_name())
         task.cancel()
-    await asyncio.gather(*serving, return_exceptions=True)
+    watching.cancel()
+    await asyncio.gather(*serving, watching, return_exceptions=True)
     return _failures(serving)
 
 

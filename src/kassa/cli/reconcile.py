@@ -40,6 +40,10 @@ def reconcile(
         str | None, typer.Option(help="The statement begins here: a day or a time (UTC).  [default: its first day]")
     ] = None,
     until: Annotated[str | None, typer.Option(help="It ends with this day, or at this time.  [default: its last day]")] = None,
+    at_rest: Annotated[
+        bool,
+        typer.Option("--at-rest", help="After a restore, while no process runs: judge payments whose end is open here, too."),
+    ] = False,
     why: Why = None,
     as_json: AsJson = False,
 ) -> None:
@@ -80,7 +84,7 @@ def reconcile(
         else:
             rows, wish = read_csv(place), Wish(provider, frozenset({provider}), merchant, begins, ends)
         with _told() as tell:
-            return await compare(ctx, replace(wish, hand=hand_of(ctx, why)), rows, tell)
+            return await compare(ctx, replace(wish, hand=hand_of(ctx, why), at_rest=at_rest), rows, tell)
 
     report = inside(work, need=ACTING)
     if as_json:

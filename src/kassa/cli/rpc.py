@@ -22,6 +22,10 @@ def rpc(
         int | None,
         typer.Option(min=1, max=65535, help="The port to listen on.  [default: GRPC_PORT, else PORT, else 7000]"),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Where to serve /metrics, /health and /ready.  [default: METRICS_PORT, else nowhere]"),
+    ] = None,
 ) -> None:
     """Serve gRPC alone (payments.v1.PaymentService). Production, unless PRODUCTION=false.
 
@@ -34,11 +38,11 @@ def rpc(
     kassa migrate && kassa rpc --port 7000
     ```
     """
-    settings = beside(Settings.load(False, need=_NEEDED, SURFACES="grpc", GRPC_PORT=port))
+    settings = beside(Settings.load(False, need=_NEEDED, SURFACES="grpc", GRPC_PORT=port, METRICS_PORT=metrics_port))
     from kassa.kit import logs
 
     logs.configure(settings.log_level, as_json=settings.production or not sys.stderr.isatty())
-    with process.stoppable(), contextlib.closing(process.hold_rpc_port(settings)) as held:
+    with process.stoppable(), contextlib.closing(process.hold_rpc_port(settings)) as held, process.watch_port(settings) as watch:
 
         async def work(stop: asyncio.Event) -> int:
             from kassa import migrate
@@ -47,7 +51,7 @@ def rpc(
             await migrate.check(settings.database_url)
             async with assemble(settings) as kassa:
                 process.log.info("serving gRPC on port %s", settings.grpc_port)
-                return await process.live(kassa, settings, None, _WORKERS, stop, rpc=held)
+                return await process.live(kassa, settings, None, _WORKERS, stop, rpc=held, watch=watch)
 
         code = process.run(work)
     raise typer.Exit(code)

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from kassa.settings import Settings
 
 
+_Book = Annotated[
+    Path | None,
+    typer.Option(help="The file in which the stand-ins keep their book; made when absent.  [default: sandbox.db in KASSA_HOME]"),
+]
+_AtRoot = Annotated[
+    bool,
+    typer.Option(
+        "--at-root", help="Answer without /sandbox/<service> in front, too: /payments/process, /inventory/deduct, /orders."
+    ),
+]
+_PublicUrl = Annotated[
+    str | None, typer.Option(help="How buyers reach payment links.  [default: as the caller of the sandbox does]")
+]
+
 app = typer.Typer(name="sandbox", invoke_without_command=True, rich_markup_mode="markdown")
 
 
@@ -26,12 +40,9 @@ def sandbox(
     ctx: typer.Context,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8010,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    book: Annotated[
-        Path | None,
-        typer.Option(
-            help="The file in which the stand-ins keep their book; made when absent.  [default: sandbox.db in KASSA_HOME]"
-        ),
-    ] = None,
+    book: _Book = None,
+    at_root: _AtRoot = False,
+    public_url: _PublicUrl = None,
     webhook_url: Annotated[str | None, typer.Option(help="Where buyers' decisions on payment links are told.")] = None,
     webhook_secret: Annotated[
         str | None, typer.Option(help="The secret that signs them.", envvar="PROVIDER_WEBHOOK_SECRET")
@@ -69,6 +80,8 @@ def sandbox(
             place,
             webhook_url=webhook_url,
             webhook_secret=webhook_secret,
+            public_url=public_url,
+            at_root=at_root,
             payme_url=payme_url,
             payme_key=settings.payme_key if payme_url else None,
             payme_login=settings.payme_login,

@@ -25,7 +25,7 @@ def token(
 ) -> None:
     """Print a token of a buyer, or of the shop's staff.
 
-    It is signed with JWT_SECRET, or with the development secret of this folder, so it works beside a running `make run`.
+    It is signed with JWT_SECRET, or with the development secret of this folder, so it works beside a running `kassa dev`.
 
     ```sh
     TOKEN=$(kassa token --user 1)

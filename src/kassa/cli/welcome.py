@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 from kassa.cli.show import people
 from kassa.cli.token import make_token
@@ -42,7 +43,9 @@ def welcome(settings: Settings, took_s: float) -> None:
     if settings.surfaces == ("grpc",):
         line(f"  gRPC           {_grpc(settings)}")
         line(f"  Data           {where}")
-        line(f"\nTry it: [cyan].venv/bin/python examples/grpc_client.py localhost:{settings.grpc_port}[/]   Ctrl-C stops it.\n")
+        if Path("examples/grpc_client.py").is_file():  # a checkout has it, an installed Kassa has not
+            line(f"\nTry it: [cyan].venv/bin/python examples/grpc_client.py localhost:{settings.grpc_port}[/]")
+        line("\nCtrl-C stops it.\n")
         return
     pages = settings.pages or ()
     if "shop" in pages:

@@ -22,6 +22,10 @@ def work(
     only: Annotated[
         list[str] | None, typer.Option(help="Run this worker only; may be given more than once.  [default: all]")
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Where to serve /metrics, /health and /ready.  [default: METRICS_PORT, else nowhere]"),
+    ] = None,
 ) -> None:
     """Run the workers: they finish what a request left open, ask for unknown verdicts and close what is overdue.
 
@@ -32,22 +36,23 @@ def work(
     kassa work
     ```
     """
-    settings = beside(Settings.load(False))
+    settings = beside(Settings.load(False, METRICS_PORT=metrics_port))
     from kassa.kit import logs
 
     logs.configure(settings.log_level, as_json=settings.production or not sys.stderr.isatty())
     with contextlib.suppress(AttributeError, OSError):  # not every system has it
         os.nice(_GIVES_WAY)
 
-    async def live(stop: asyncio.Event) -> int:
-        from kassa import migrate
-        from kassa.bootstrap import assemble
+    with process.stoppable(), process.watch_port(settings) as watch:
 
-        await migrate.check(settings.database_url)
-        async with assemble(settings) as kassa:
-            process.log.info("working")
-            return await process.live(kassa, settings, None, tuple(only or ()), stop)
+        async def live(stop: asyncio.Event) -> int:
+            from kassa import migrate
+            from kassa.bootstrap import assemble
 
-    with process.stoppable():
+            await migrate.check(settings.database_url)
+            async with assemble(settings) as kassa:
+                process.log.info("working")
+                return await process.live(kassa, settings, None, tuple(only or ()), stop, watch=watch)
+
         code = process.run(live)
     raise typer.Exit(code)

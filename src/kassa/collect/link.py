@@ -8,7 +8,7 @@ from __future__ import annotations
 from kassa import merchants, payments
 from kassa.collect.model import ProviderLinkFailed, ProviderUnreachable, RenderPayment
 from kassa.kit import once
-from kassa.kit.context import Context
+from kassa.kit.context import Context, concerns
 from kassa.kit.database import Tx
 from kassa.kit.money import Money
 from kassa.payments import requests
@@ -34,6 +34,7 @@ async def get_link(
     provider be asked, because an earlier request of a process that died may have arrived. Raises `ProviderUnreachable` or
     `ProviderLinkFailed`; the payment has failed then.
     """
+    concerns(merchant_id=payment.merchant_id, payment_id=payment.payment_id)
     tried: list[str] = []
     while True:
         verdict = await payments.take(ctx, payment, None, None)

@@ -65,12 +65,14 @@ class ProviderMissing(Refused):
     """Provider not found"""  # noqa: D400
 
     code = "provider_not_found"
+    advice = "Name an alias that the operator has a route for."
 
 
 class PaymentExists(Refused):
     """Payment already exists"""  # noqa: D400
 
     code = "payment_already_exists"
+    advice = "Use the payment that the answer names: send its buyer to its `payment_url`."
 
     def __init__(self, payment: Payment) -> None:
         super().__init__()
@@ -88,18 +90,21 @@ class ProviderUnreachable(_LinkMissing):
     """Provider unreachable"""  # noqa: D400
 
     code = "provider_unreachable"
+    advice = "Send it again, under the same key if you like: it makes a new payment. The token came back."
 
 
 class ProviderLinkFailed(_LinkMissing):
     """Provider URL generation failed"""  # noqa: D400
 
     code = "provider_link_failed"
+    advice = "Send it again later, or ask the operator to look at the provider. The token came back."
 
 
 class RefundAtProvider(Refused):
     """Payment is not refundable"""  # noqa: D400 - here; it is given back in the provider's cabinet
 
     code = "refund_at_provider"
+    advice = "Give it back in the cabinet of Payme; the books follow."
 
 
 class HeldByProvider(Refused):
@@ -118,21 +123,25 @@ class NoLines(Refused):
     """This payment has no lines"""  # noqa: D400
 
     code = "no_lines"
+    advice = "Name an amount."
 
 
 class LineNotRefundable(Refused):
     """A line is unknown, or more is asked back than is left of it"""  # noqa: D400
 
     code = "line_not_refundable"
+    advice = "Read the payment: its lines, and what is left of each."
 
 
 class RestockImpossible(Refused):
     """The stock of this order is counted by a product or inventory service; return the goods there"""  # noqa: D400
 
     code = "restock_not_possible"
+    advice = "Leave `restock` out, and return the goods where their stock is counted."
 
 
 class KeyMissing(Invalid):
     """Idempotency-Key required"""  # noqa: D400
 
     code = "idempotency_key_required"
+    advice = "Send a key of your own for each refund: only that tells a repeat from a second refund."

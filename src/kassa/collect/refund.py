@@ -32,7 +32,7 @@ from kassa.kit.context import Context
 from kassa.kit.database import Tx
 from kassa.kit.money import Money
 from kassa.payments import Providers, requests
-from kassa.payments.model import Payment, Refund, RefundLine
+from kassa.payments.model import Payment, Refund, RefundLine, RefundVerdict
 from kassa.payments.payme.give_back import Subscribe
 from kassa.payments.payme.model import PROVIDER
 
@@ -55,7 +55,8 @@ class RefundWish:
     """Give back `amount`, or `lines`, or all that is left when neither is said.
 
     `by` is who wants it, and `why`, for the audit log: it must name no buyer. `most_minor`: how much of the payment may have been
-    given back with this refund, in all.
+    given back with this refund, in all. `given`: the provider's own id of a refund that it has made already: that one is booked
+    and nothing is sent.
     """
 
     merchant_id: str
@@ -67,6 +68,7 @@ class RefundWish:
     by: audit.By = audit.UNNAMED
     why: str | None = None
     most_minor: int | None = None
+    given: str | None = None
 
 
 async def refund_payment(ctx: Context, wish: RefundWish, render: RenderRefund) -> Refunded | Replayed:
@@ -112,6 +114,9 @@ async def _begin(ctx: Context, wish: RefundWish, payment: Payment) -> Refund:
         _note(ctx, tx, wish, refund)
         if order is not None:
             await _tell_order(tx, order, paid, refund, lines)
+        if wish.given is not None:
+            said = RefundVerdict("succeeded", ref=wish.given, message=f"By hand: given back there as {wish.given}")
+            return await checkout.note_refund(tx, paid, refund, said)
         if payment.provider in _SENT_AT_ONCE:
             said = await ctx.port(Providers).of(payment).refund(payment, refund)
             return await checkout.note_refund(tx, paid, refund, said)
@@ -130,6 +135,7 @@ def _note(ctx: Context, tx: Tx, wish: RefundWish, refund: Refund) -> None:
     audit.note(
         tx, audit.Hand(ctx.keys, wish.by, wish.why), refund.merchant_id, "payment.refund", f"payment:{refund.payment_id}",
         refund_id=str(refund.refund_id), amount_minor=refund.amount_minor, currency=refund.currency,
+        **({} if wish.given is None else {"given": wish.given}),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 
 from kassa import cases, checkout, payments
 from kassa.collect import store
-from kassa.kit.context import Context
+from kassa.kit.context import Context, concerns
 from kassa.kit.database import Tx
 from kassa.kit.errors import Busy
 from kassa.kit.money import InvalidMoney, from_major
@@ -62,11 +62,13 @@ class Reported:
 
 async def take_report(ctx: Context, report: Report) -> Reported:
     """Apply a report. Taken twice, the second changes nothing."""
+    concerns(merchant_id=None, payment_id=report.payment_id, refund_id=report.refund_id)
     for look in range(_LOOKS):
         payment = await payments.find_anywhere(ctx.db, report.payment_id)
         if payment is None:
             await store.keep_unmatched(ctx.db, report)
             return Reported(MISSING, None)
+        concerns(merchant_id=payment.merchant_id)
         try:
             return await _apply(ctx, payment, report)
         except (payments.PaymentMissing, requests.ReferenceTaken):

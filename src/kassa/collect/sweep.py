@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections import defaultdict
 
-from kassa import payments
+from kassa import events, payments
 from kassa.collect.link import get_link
 from kassa.collect.model import ProviderLinkFailed, ProviderUnreachable
+from kassa.kit import trace
 from kassa.kit.context import Context
 from kassa.payments import Providers, requests
 from kassa.payments.model import Payment, Verdict
@@ -23,7 +24,7 @@ _LINK_S = 15.0
 
 
 async def sweep_payments(ctx: Context) -> int:
-    """Do what is due, at most 200 payments a turn; returns how many were looked at."""
+    """Settle, expire or ask for the links of merchants' payments that are due, at most 200 a turn; returns how many."""
     by_merchant: dict[str, list[Payment]] = defaultdict(list)
     for payment in await requests.due(ctx.db, _AT_ONCE):
         by_merchant[payment.merchant_id].append(payment)
@@ -44,10 +45,16 @@ async def _look(ctx: Context, merchant_id: str, due: list[Payment]) -> int:
         if lost:
             await requests.look_again_in(tx, merchant_id, [payment.payment_id for payment in lost], _LINK_S)
     asking = [payment for payment in lost if payment.status == "opened" and payment.provider == "link"]
-    for found in await asyncio.gather(*(get_link(ctx, payment) for payment in asking), return_exceptions=True):
+    for found in await asyncio.gather(*(_ask_again(ctx, payment) for payment in asking), return_exceptions=True):
         if isinstance(found, Exception) and not isinstance(found, ProviderUnreachable | ProviderLinkFailed):
             log.warning("a link could not be asked for: %s", type(found).__name__)
     return len(mine)
+
+
+async def _ask_again(ctx: Context, payment: Payment) -> None:
+    kept = await events.trace_of(ctx.db, payment.merchant_id, f"payment:{payment.payment_id}", "payment.created")
+    with trace.go_on("link taken up", kept):
+        await get_link(ctx, payment)
 
 
 async def _decided(providers: Providers, payment: Payment) -> Verdict | None:

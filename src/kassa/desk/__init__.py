@@ -10,7 +10,8 @@ from kassa.desk.doubt import count_waiting, list_waiting
 from kassa.desk.money import read_day
 from kassa.desk.papers import find_delivery, read_papers
 from kassa.desk.search import find
-from kassa.desk.system import read_system
+from kassa.desk.states import read_states
+from kassa.desk.system import read_queues, read_system
 
 __all__ = [
     "count_waiting",
@@ -22,5 +23,7 @@ __all__ = [
     "question",
     "read_day",
     "read_papers",
+    "read_queues",
+    "read_states",
     "read_system",
 ]

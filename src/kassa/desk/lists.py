@@ -39,6 +39,7 @@ _ORDER = (
 )
 _PAYMENT = """merchant_id, payment_id, ref_kind, ref, coalesce(routed_to, provider) AS account, method, status, currency,
     amount_minor, captured_minor, refunded_minor, card_last4, created_at"""
+_PRODUCT = "merchant_id, channel, product_id, sku, name, price_minor, currency, sold"
 _DELIVERY = """merchant_id, endpoint_id, delivery_id, event_id, event_type, subject, status, replayed, attempts, next_at,
     last_status_code, last_error, created_at, ended_at"""
 
@@ -120,13 +121,17 @@ async def payments(reader: Reader, merchant_id: str, at: At, *, status: str | No
     )
 
 
+def _stock_of(name: str) -> str:
+    """Columns with what can be had of the product `name` and what open checkouts hold of it."""
+    this = f"merchant_id = {name}.merchant_id AND channel = {name}.channel AND product_id = {name}.product_id"
+    return f"""(SELECT available FROM stock_levels WHERE {this}) AS available,
+        (SELECT coalesce(sum(quantity), 0)::bigint FROM reservations
+          WHERE {this} AND state = 'held' AND source = 'own') AS reserved"""
+
+
 async def products(reader: Reader, merchant_id: str, channel: str, at: At, *, limit: int = 50) -> Page[ProductRow]:
     """A channel's products by their ids, with their stock; those that are not sold any more, too."""
-    columns = """merchant_id, channel, product_id, sku, name, price_minor, currency, sold,
-        (SELECT s.on_hand FROM stock_levels s WHERE s.merchant_id = page.merchant_id AND s.channel = page.channel
-            AND s.product_id = page.product_id) AS on_hand,
-        (SELECT s.reserved FROM stock_levels s WHERE s.merchant_id = page.merchant_id AND s.channel = page.channel
-            AND s.product_id = page.product_id) AS reserved"""
+    columns = f"{_PRODUCT}, {_stock_of('page')}"
     of = _List("products", columns, "product_id", "text", "merchant_id = $1 AND channel = $2", down=False)
     return await _page(reader, of, lambda row: ProductRow(**dict(row.items())), at, limit, [merchant_id, channel])
 
@@ -149,11 +154,7 @@ async def stock_changes(reader: Reader, merchant_id: str, channel: str, product_
 async def product(reader: Reader, merchant_id: str, channel: str, product_id: str) -> ProductRow | None:
     """One product with its stock, or None."""
     row = await reader.row(
-        """
-        SELECT p.merchant_id, p.channel, p.product_id, p.sku, p.name, p.price_minor, p.currency, p.sold, s.on_hand, s.reserved
-          FROM products p LEFT JOIN stock_levels s USING (merchant_id, channel, product_id)
-         WHERE p.merchant_id = $1 AND p.channel = $2 AND p.product_id = $3
-        """,
+        f"SELECT {_PRODUCT}, {_stock_of('p')} FROM products p WHERE merchant_id = $1 AND channel = $2 AND product_id = $3",
         merchant_id, channel, product_id,
     )  # fmt: skip
     return ProductRow(**dict(row.items())) if row else None

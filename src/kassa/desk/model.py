@@ -195,7 +195,7 @@ class PaymentRow:
 
 @dataclass(frozen=True, slots=True)
 class ProductRow:
-    """A product in a list. `on_hand` is None where nobody counts."""
+    """A product in a list. `available` is None where nobody counts; `reserved` is what open checkouts hold."""
 
     merchant_id: str
     channel: str
@@ -205,8 +205,13 @@ class ProductRow:
     price_minor: int
     currency: str
     sold: bool
-    on_hand: int | None
-    reserved: int | None
+    available: int | None
+    reserved: int
+
+    @property
+    def on_hand(self) -> int | None:
+        """What lies on the shelf: what can be had and what is reserved. None where nobody counts."""
+        return None if self.available is None else self.available + self.reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +351,20 @@ class Queue:
     name: str
     count: int
     late_s: float
+
+
+STATES: Final = {"payment": ("unknown", "parked"), "refund": ("pending", "parked"), "reservation": ("overdue",)}
+"""What is counted, and in which statuses; a case has its kind instead, of which there are many."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How much of a subject is in a status, and for how long the oldest has been (seconds, 0 for nothing)."""
+
+    subject: str
+    status: str
+    count: int
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kassa.desk.model import Queue, System
 from kassa.kit.database import Reader
 
@@ -47,6 +49,11 @@ _SIZES = """
 """
 
 
+async def read_queues(reader: Reader) -> Sequence[Queue]:
+    """What is due and not yet taken up, queue by queue."""
+    return [Queue(row["name"], row["count"], max(0.0, row["late_s"] or 0.0)) for row in await reader.rows(_QUEUES)]
+
+
 async def read_system(reader: Reader) -> System:
     """The present figures. The database's own catalogue is asked, whose small tables are read as a whole."""
     about = await reader.row(
@@ -58,7 +65,7 @@ async def read_system(reader: Reader) -> System:
     )
     assert about is not None
     return System(
-        queues=[Queue(row["name"], row["count"], max(0.0, row["late_s"] or 0.0)) for row in await reader.rows(_QUEUES)],
+        queues=await read_queues(reader),
         connections=[(row["program"], row["state"], row["count"]) for row in await reader.rows(_CONNECTIONS)],
         leases=[(row["name"], row["until"], row["about"]) for row in await reader.rows(_LEASES)],
         sizes=[(row["name"], row["bytes"], row["rows"]) for row in await reader.rows(_SIZES, _LARGEST)],

@@ -15,7 +15,10 @@ _DTO = ("payment_id", "order_id", "merchant_id", "status", "amount", "price")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event as it was recorded; `data` is its JSON text."""
+    """An event as it was recorded; `data` is its JSON text.
+
+    `traceparent` tells which trace it was recorded in, for ourselves: neither body has it.
+    """
 
     merchant_id: str
     event_id: uuid.UUID
@@ -25,6 +28,7 @@ class Recorded:
     version: int
     occurred_at: datetime
     data: str
+    traceparent: str | None = None
 
     def envelope(self) -> bytes:
         """`{"id", "type", "version", "subject", "sequence", "occurred_at", "merchant_id", "data"}`."""

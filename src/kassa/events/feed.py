@@ -40,6 +40,7 @@ class CursorExpired(Invalid):
     """That event is over 90 days old; begin anew."""
 
     code = "cursor_expired"
+    advice = "Begin anew without `after`, and compare with what you have."
 
 
 async def read_feed(

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from kassa.events.envelope import Recorded
+from kassa.kit import trace
 from kassa.kit.database import Reader
 
 
@@ -22,13 +23,19 @@ class Told:
     type: str
     occurred_at: datetime
     data: Mapping[str, Any]
+    traceparent: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace it was recorded in, where it was in one."""
+        return trace.id_of(self.traceparent)
 
 
 async def events_of(reader: Reader, merchant_id: str, subject: str) -> list[Told]:
     """All events of a subject, oldest first."""
     rows = await reader.rows(
         """
-        SELECT event_id, subject, sequence, type, occurred_at, data FROM events
+        SELECT event_id, subject, sequence, type, occurred_at, data, traceparent FROM events
          WHERE merchant_id = $1 AND subject = $2 ORDER BY sequence
         """,
         merchant_id, subject,
@@ -53,3 +60,12 @@ async def newest_events(
         merchant_id, before, list(types), limit,
     )  # fmt: skip
     return [Recorded(*row.values()) for row in rows]
+
+
+async def trace_of(reader: Reader, merchant_id: str, subject: str, event_type: str) -> str | None:
+    """The `traceparent` in which an event of this type was last recorded: whoever takes left work up goes on in its trace."""
+    found: str | None = await reader.value(
+        "SELECT traceparent FROM events WHERE merchant_id = $1 AND subject = $2 AND type = $3 ORDER BY sequence DESC LIMIT 1",
+        merchant_id, subject, event_type,
+    )  # fmt: skip
+    return found

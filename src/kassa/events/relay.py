@@ -19,10 +19,11 @@ from kassa.events.broker import DEADLINE_S, Broker, message_of
 from kassa.events.envelope import Recorded
 from kassa.events.outbox import OUTBOX
 from kassa.events.store import Lead
-from kassa.kit import crash
+from kassa.kit import crash, trace
 from kassa.kit.bell import Bell, Ear
 from kassa.kit.context import Context
 from kassa.kit.errors import KassaError
+from kassa.kit.figures import beat
 
 IN_FLIGHT = 50
 """Events of one merchant that are published together."""
@@ -53,7 +54,7 @@ class _Turns:
 
 
 async def run(ctx: Context, stop: asyncio.Event) -> None:
-    """Relay until `stop` is set; what is in flight then is waited for. May run in any number of processes.
+    """Publish events to the broker until `stop` is set; what is in flight then is waited for. Any number of processes may.
 
     Without a broker nothing is relayed, and nothing will be afterwards: a broker that is configured later gets what happens then.
     """
@@ -71,6 +72,7 @@ async def run(ctx: Context, stop: asyncio.Event) -> None:
                             task = asyncio.ensure_future(_lead(ctx, broker, merchant_id, turns, ear))
                             relaying[merchant_id] = task
                             task.add_done_callback(partial(_ended, relaying, merchant_id))
+                beat("relay", "relay")
             except KassaError as error:
                 log.warning("relay: %s", error.code)
                 pause_s = _AFTER_FAILURE_S
@@ -105,9 +107,11 @@ async def _relay(ctx: Context, broker: Broker, merchant_id: str, turns: _Turns) 
         if lead is None:
             return False
         batch, ahead = ahead[:IN_FLIGHT], ahead[IN_FLIGHT:]
-        crash.reach("relay", "before_call")
-        confirmed = await broker.publish([message_of(event) for event in batch])
-        crash.reach("relay", "after_call")
+        with trace.batch("relay", (event.traceparent for event in batch)) as span:
+            crash.reach("relay", "before_call")
+            confirmed = await broker.publish([message_of(event) for event in batch])
+            crash.reach("relay", "after_call")
+            span.say(merchant_id=merchant_id, events=len(batch), confirmed=confirmed)
         lead = replace(lead, relayed=lead.relayed + confirmed)
         if confirmed < IN_FLIGHT or turns.over:
             break

@@ -14,7 +14,7 @@ from kassa.events.envelope import Recorded
 from kassa.kit.database import Database, Reader, Row, Tx
 from kassa.kit.writes import Write
 
-_EVENT = "merchant_id, event_id, subject, sequence, type, version, occurred_at, data::text AS data"
+_EVENT = "merchant_id, event_id, subject, sequence, type, version, occurred_at, data::text AS data, traceparent"
 _KEPT = "interval '90 days'"
 _STEP = 10_000
 
@@ -177,11 +177,11 @@ async def shorten_feed(db: Database, merchant_id: str) -> None:
     """Begin the merchant's feed at the first event that is not too old, at most 10,000 places on."""
     await db.execute(
         f"""
-        UPDATE feeds f SET kept_from = coalesce(
+        UPDATE feeds f SET kept_from = least(
                    (SELECT e.place FROM events e
                      WHERE e.merchant_id = $1 AND e.place >= f.kept_from AND e.place < f.kept_from + {_STEP}
                        AND e.occurred_at >= kassa_now() - {_KEPT} ORDER BY e.place LIMIT 1),
-                   least(f.last + 1, f.kept_from + {_STEP}))
+                   f.last + 1, f.kept_from + {_STEP})
          WHERE f.merchant_id = $1
         """,
         merchant_id,
@@ -195,15 +195,8 @@ async def feeds_to_relay(reader: Reader, limit: int) -> list[str]:
     """Merchants with events that have no place yet, or that the broker has not confirmed, and that no relay leads."""
     rows = await reader.rows(
         """
-        WITH RECURSIVE without_place AS (
-            (SELECT merchant_id FROM events WHERE place IS NULL ORDER BY merchant_id LIMIT 1)
-            UNION ALL
-            SELECT (SELECT e.merchant_id FROM events e WHERE e.place IS NULL AND e.merchant_id > w.merchant_id
-                     ORDER BY e.merchant_id LIMIT 1)
-              FROM without_place w WHERE w.merchant_id IS NOT NULL
-        )
         SELECT behind.merchant_id FROM (
-            (SELECT merchant_id FROM without_place WHERE merchant_id IS NOT NULL LIMIT $1)
+            (SELECT DISTINCT merchant_id FROM events WHERE place IS NULL LIMIT $1)
             UNION (SELECT merchant_id FROM feeds WHERE relayed < last LIMIT $1)
         ) behind LEFT JOIN feeds f USING (merchant_id)
          WHERE f.lease_until IS NULL OR f.lease_until < now()

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from weakref import WeakSet
+
+_named: WeakSet[Breaker] = WeakSet()
+
+
+def breakers() -> dict[str, bool]:
+    """The breakers of this process by the names of their neighbours: whether one of that name is open."""
+    found: dict[str, bool] = {}
+    for breaker in tuple(_named):
+        found[breaker.name] = breaker.is_open or found.get(breaker.name, False)
+    return found
 
 
 class Breaker:
-    """One per neighbour and process. Times are seconds of a clock that never jumps."""
+    """One per neighbour and process. Times are seconds of a clock that never jumps; one with a `name` is shown to the operator."""
 
-    def __init__(self, *, failures: int = 5, pause_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, name: str = "", *, failures: int = 5, pause_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = name
         self._limit = failures
         self._pause = pause_s
         self._clock = clock
@@ -23,6 +37,8 @@ class Breaker:
         self._reopened = False
         self.was_open = True
         """Whether it was open since somebody made up for what was missed; a process that has just begun says yes."""
+        if name:
+            _named.add(self)
 
     def allows(self) -> bool:
         """Whether a call may be made now. When the pause is over exactly one caller is let through, as the probe."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -18,6 +19,29 @@ log = logging.getLogger("kassa")
 
 request_id: ContextVar[str] = ContextVar("kassa_request_id", default="")
 """The id of the request that is being served: on every answer, every log line and every outgoing call."""
+_NOTHING: Mapping[str, object] = {}
+about: ContextVar[Mapping[str, object]] = ContextVar("kassa_about", default=_NOTHING)
+"""What the work of this task is about: ids by the names that they have in log lines."""
+
+
+def concerns(**ids: object) -> None:
+    """From here on the log lines of this task name these: `merchant_id`, `order_id`, `payment_id` and the like; None is left out.
+
+    An id that was named before stays, unless another one of its name is given. A task that was begun from here begins with them.
+    """
+    named = about.get()
+    if not ids.items() <= named.items():
+        about.set({**named, **ids})
+
+
+@contextlib.contextmanager
+def concerning(**ids: object) -> Iterator[None]:
+    """The same for the length of the block, whatever is named in it: for a task that goes on with something else."""
+    token = about.set({**about.get(), **ids})
+    try:
+        yield
+    finally:
+        about.reset(token)
 
 
 class Background:

@@ -20,13 +20,14 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 
-from kassa.kit import crash
+from kassa.kit import blocked, crash, trace
 from kassa.kit.errors import Busy, Unknown
+from kassa.kit.figures import DATABASE_ERRORS, POOL_WAIT, TRANSACTION, timed
 from kassa.kit.hand import Hand, open_pool
 from kassa.kit.hosts import Hosts
 from kassa.kit.lost import LOST, REFUSED, TRY_AGAIN
 from kassa.kit.pulse import Pulse
-from kassa.kit.writes import UNMET, Write, compose
+from kassa.kit.writes import UNMET, Unmet, Write, compose
 
 Row = asyncpg.Record
 T = TypeVar("T")
@@ -35,6 +36,7 @@ log = logging.getLogger("kassa.database")
 _open: ContextVar[str | None] = ContextVar("kassa_open_transaction", default=None)
 
 _BEGIN_WITHOUT_WAITING = "BEGIN; SET LOCAL synchronous_commit = off"
+_ALONE = "one statement"
 
 
 class DatabaseAway(Busy):
@@ -201,10 +203,14 @@ class Tx:
                 if not self._begun:
                     await self._begin()
                 self.database.statements += 1
-                return await getattr(self.connection, how)(sql, *args)
+                return await timed(getattr(self.connection, how)(sql, *args))
             except LOST:
                 if not first:
                     raise
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != UNMET:
+                    raise
+                raise Unmet(error.args[0]) from None
             first = False
             self._begun = self._alone
             self.connection = await self.database.another(self.connection)
@@ -219,7 +225,7 @@ class Tx:
         self._written = set()
         self.database.statements += 1
         try:
-            await self.connection.fetchrow(compose(writes), *args)
+            await timed(self.connection.fetchrow(compose(writes), *args))
         except asyncpg.LockNotAvailableError as error:
             hurried = next((write for write in writes if write.patience_s is not None), None)
             raise hurried.unmet() if hurried is not None and hurried.unmet is not None else error from error
@@ -238,11 +244,11 @@ class Database:
     def __init__(self, pool: asyncpg.Pool[Row], hosts: Hosts) -> None:
         self._pool = pool
         self._hand = Hand(pool)
+        self.connections = self._hand.connections
         self._hosts = hosts
-        self.pulse = Pulse(lambda: self.statements, lambda within_s: hosts.connect(within_s=within_s), self._forget)
+        self.pulse = Pulse(lambda: self.statements, lambda within_s: hosts.look(within_s=within_s), self._forget)
         self.ports: dict[type, Any] = {}
-        self._looking: set[asyncio.Task[None]] = set()
-        self._one_looks = asyncio.Lock()
+        self._blocked = blocked.Blocked(hosts)
         self.statements = 0
         """Statements sent so far, transaction control not counted: tests hold each route to its budget."""
 
@@ -277,31 +283,32 @@ class Database:
         outer = _open.get()
         if outer is not None:
             raise RuntimeError(f"transaction {name!r} inside {outer!r}")
-        tx = Tx(await self._acquire(), self, lasting=lasting)
-        token, whole = _open.set(name), False
-        try:
+        with trace.span(name):
+            tx = Tx(await self._acquire(), self, lasting=lasting)
+            token, began, whole = _open.set(name), time.perf_counter(), False
             try:
-                yield tx
-                await tx.finish()
-                crash.reach(name, "before_commit")
+                try:
+                    yield tx
+                    await tx.finish()
+                    crash.reach(name, "before_commit")
+                except BaseException:
+                    await tx.roll_back()
+                    raise
+                await tx.commit()
+                crash.reach(name, "after_commit")
+                tx.announce()
+                whole = True
+            except (*LOST, *TRY_AGAIN, *REFUSED) as error:
+                tx.restore()
+                if tx.reads_only and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                    raise  # a write in a snapshot: our mistake, not a standby's answer
+                raise self._away(name, error, tx.connection) from error
             except BaseException:
-                await tx.roll_back()
+                tx.restore()
                 raise
-            await tx.commit()
-            crash.reach(name, "after_commit")
-            tx.announce()
-            whole = True
-        except (*LOST, *TRY_AGAIN, *REFUSED) as error:
-            tx.restore()
-            if tx.reads_only and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                raise  # a write in a snapshot: our mistake, not a standby's answer
-            raise self._away(name, error, tx.connection) from error
-        except BaseException:
-            tx.restore()
-            raise
-        finally:
-            _open.reset(token)
-            await self._put_back(tx.connection, whole=whole)
+            finally:
+                _open.reset(token)
+                await self._put_back(tx.connection, name, began, whole=whole)
 
     @contextlib.asynccontextmanager
     async def snapshot(self, name: str) -> AsyncIterator[Tx]:
@@ -319,52 +326,41 @@ class Database:
     async def at_once(self, name: str, sql: str, *args: Any, patience_s: float) -> Row | None:
         """One statement that is a whole transaction called `name`: a single round trip. The first row of its answer, or None.
 
-        Raises `Blocked` when it has waited for another transaction for `patience_s` seconds, `DatabaseAway` when nothing was
-        written, and `CommitUnknown` when that cannot be said.
+        Raises `Blocked` when it has waited for another transaction for `patience_s` seconds, `Unmet` when the statement itself says
+        that it must not be, `DatabaseAway` when nothing was written, and `CommitUnknown` when that cannot be said.
         """
         outer = _open.get()
         if outer is not None:
             raise RuntimeError(f"transaction {name!r} inside {outer!r}")
-        connection, whole = await self._acquire(), False
-        try:
-            crash.reach(name, "before_commit")
-            self.statements += 1
-            async with asyncio.timeout(None) as limit:
-                watch = asyncio.get_running_loop().call_later(patience_s, self._watch, connection.get_server_pid(), limit)
-                try:
-                    found: Row | None = await connection.fetchrow(sql, *args)
-                finally:
-                    watch.cancel()
-            crash.reach(name, "after_commit")
-            whole = True
-        except TimeoutError:
-            raise Blocked from None
-        except (*TRY_AGAIN, *REFUSED) as error:
-            raise self._away(name, error, connection) from error
-        except LOST as error:
-            raise CommitUnknown from error
-        finally:
-            await self._put_back(connection, whole=whole)
-        return found
-
-    def _watch(self, pid: int, limit: asyncio.Timeout) -> None:
-        """End the wait of a statement that waits for another transaction; one that is merely slow goes on."""
-
-        async def look() -> None:
-            with contextlib.suppress(*LOST, TimeoutError, RuntimeError):  # the last one when the statement has ended meanwhile
-                # Not from the pool: those who wait may hold all of it.
-                async with self._one_looks:
-                    aside = await self._hosts.connect(within_s=5)
+        with trace.span(name):
+            connection, began, whole = await self._acquire(), time.perf_counter(), False
+            try:
+                crash.reach(name, "before_commit")
+                self.statements += 1
+                async with asyncio.timeout(None) as limit:
+                    watch = asyncio.get_running_loop().call_later(
+                        patience_s, self._blocked.look, connection.get_server_pid(), limit
+                    )
                     try:
-                        blocked = await aside.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid)
+                        found: Row | None = await timed(connection.fetchrow(sql, *args))
                     finally:
-                        await aside.close(timeout=5)
-                if blocked:
-                    limit.reschedule(asyncio.get_running_loop().time())
-
-        task = asyncio.get_running_loop().create_task(look(), name="is it blocked")
-        self._looking.add(task)
-        task.add_done_callback(self._looking.discard)
+                        watch.cancel()
+                crash.reach(name, "after_commit")
+                whole = True
+            except TimeoutError:
+                raise Blocked from None
+            except (*TRY_AGAIN, *REFUSED) as error:
+                raise self._away(name, error, connection) from error
+            except LOST as error:
+                raise CommitUnknown from error
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != UNMET:
+                    raise
+                whole = True  # the statement has ended, and its transaction with it
+                raise Unmet(error.args[0]) from None
+            finally:
+                await self._put_back(connection, name, began, whole=whole)
+        return found
 
     async def rows(self, sql: str, *args: Any) -> list[Row]:
         """All rows of one statement outside any transaction."""
@@ -389,14 +385,14 @@ class Database:
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[Tx]:
         tx = Tx(await self._acquire(), self, alone=True)
-        whole = False
+        began, whole = time.perf_counter(), False
         try:
             yield tx
             whole = True
         except (*LOST, *TRY_AGAIN, *REFUSED) as error:
-            raise self._away("one statement", error, tx.connection) from error
+            raise self._away(_ALONE, error, tx.connection) from error
         finally:
-            await self._put_back(tx.connection, whole=whole)
+            await self._put_back(tx.connection, _ALONE, began, whole=whole)
 
     async def _acquire(self) -> Any:
         """A connection, waited for at most 10 s; a server that has none left is asked again until then."""
@@ -417,6 +413,7 @@ class Database:
                 except (*LOST, asyncpg.PostgresError, TimeoutError) as error:  # whatever keeps it from us, nothing was written
                     raise _away("taking a connection", error) from error
             self.pulse.begin(connection)
+            POOL_WAIT.note(time.monotonic() - until + ACQUIRE_S)
             return connection
 
     async def another(self, connection: Any) -> Any:
@@ -424,7 +421,8 @@ class Database:
         await self._release(connection)
         return await self._acquire()
 
-    async def _put_back(self, connection: Any, *, whole: bool) -> None:
+    async def _put_back(self, connection: Any, name: str, began: float, *, whole: bool) -> None:
+        TRANSACTION.note(time.perf_counter() - began, name)
         # Whatever was raised may have left a statement under way, which the pool waits for.
         if whole and self._hand.keep(connection):
             self.pulse.end(connection)
@@ -459,6 +457,7 @@ def placeholders(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 def _away(where: str, error: BaseException) -> DatabaseAway:
     # The class tells an operator what it was; the text could hold a value of a row.
     log.warning("database: %s: %s", where, type(error).__name__)
+    DATABASE_ERRORS.labels(type(error).__name__).inc()
     kind = Broken if isinstance(error, (*LOST, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)) else DatabaseAway
     return kind("The database is busy; try again.") if isinstance(error, TRY_AGAIN) else kind()
 

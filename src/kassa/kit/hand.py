@@ -64,6 +64,11 @@ class Hand:
                 self._give_back(connection)
         return None
 
+    def connections(self) -> tuple[int, int, int]:
+        """How many are lent, how many are open, and how many there may be."""
+        size = self._pool.get_size()
+        return size - self._pool.get_idle_size() - len(self._free), size, self._pool.get_max_size()
+
     async def ask(self) -> Any:
         """A connection of the pool. Raises what the pool raises."""
         self._asking += 1

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kassa.kit.database import Database
+from kassa.kit.by_merchant import by_merchant
+from kassa.kit.database import Database, placeholders
 
 KEPT_DAYS = 30
 
@@ -34,11 +35,20 @@ async def remember(db: Database, merchant_id: str, source: str, message_ids: Seq
 
 async def sweep(db: Database, limit: int = 1000) -> int:
     """Forget what was heard more than 30 days ago, at most `limit` at a time; how many that were."""
-    return await db.execute(
+    rows = await db.rows(
         f"""
-        DELETE FROM heard_messages WHERE (merchant_id, source, message_id) IN (
-            SELECT merchant_id, source, message_id FROM heard_messages
-             WHERE heard_at < now() - interval '{KEPT_DAYS} days' ORDER BY heard_at LIMIT $1)
+        SELECT merchant_id, source, message_id FROM heard_messages
+         WHERE heard_at < now() - interval '{KEPT_DAYS} days' ORDER BY heard_at LIMIT $1
         """,
         limit,
     )
+    swept = 0
+    for merchant_id, old in by_merchant(rows).items():
+        swept += await db.execute(
+            """
+            DELETE FROM heard_messages h USING unnest($2::text[], $3::text[]) AS old (source, message_id)
+             WHERE h.merchant_id = $1 AND h.source = old.source AND h.message_id = old.message_id
+            """,
+            merchant_id, *placeholders([(row["source"], row["message_id"]) for row in old], 2),
+        )  # fmt: skip
+    return swept

@@ -7,6 +7,7 @@ than one that this process has seen is an old primary that came back, and is nev
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -68,6 +69,31 @@ class Hosts:
                 self._dsns = [dsn, *(each for each in self._dsns if each != dsn)]
             return found
         raise last or OSError("no address")
+
+    async def look(self, *, within_s: float) -> Any:
+        """A connection beside the others, to where writes are taken now. Raises as `connect` does.
+
+        With several addresses all are asked, because a primary that was replaced may live on, and take writes that nobody confirms.
+        Raises `Superseded`, once, when another one has come: what leads to the former is to be left.
+        """
+        if len(self._dsns) == 1:
+            return await self.connect(within_s=within_s)
+        known = self._timeline
+        found = await asyncio.gather(*(self._newer(dsn, known, within_s) for dsn in self._dsns[1:]))
+        if any(found):
+            log.error("database: another address has become the primary, and the one before it still takes writes: end it")
+            raise Superseded("superseded")
+        return await self.connect(within_s=within_s)
+
+    async def _newer(self, dsn: str, known: int, within_s: float) -> bool:
+        """Whether a server takes writes there that became primary after all that were seen; it counts as seen from then on."""
+        try:
+            found = await asyncpg.connect(dsn, timeout=within_s, target_session_attrs=_WRITES)
+            await self._accept(found)
+        except (*_NEXT, TimeoutError):
+            return False
+        found.terminate()
+        return self._timeline > known
 
     async def _accept(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         try:

@@ -14,7 +14,9 @@ from typing import Any, TextIO
 
 import structlog
 
-from kassa.kit.context import request_id
+from kassa.kit import trace
+from kassa.kit.context import about, request_id
+from kassa.kit.figures import LOG_LINES
 
 HIDDEN = "[hidden]"
 
@@ -86,6 +88,28 @@ def _name_request(_logger: Any, _method: str, line: Line) -> Line:
     return line
 
 
+def _name_trace(_logger: Any, _method: str, line: Line) -> Line:
+    """The trace's ids, after redaction: they are hexadecimal digits and nothing else, some of which look like a card's."""
+    if (here := trace.current.get()) is not None:
+        line["trace_id"] = here.trace_id
+        if here.span is not None:
+            line["span_id"] = here.span_id
+    return line
+
+
+def _name_subject(_logger: Any, _method: str, line: Line) -> Line:
+    """The ids of what the work is about, where the line does not say them itself."""
+    for name, value in about.get().items():
+        if value is not None:
+            line.setdefault(name, str(value))
+    return line
+
+
+def _count(_logger: Any, _method: str, line: Line) -> Line:
+    LOG_LINES.labels(line["level"]).inc()
+    return line
+
+
 def _for_people(to: TextIO) -> Any:
     plain = structlog.dev.plain_traceback
     return structlog.dev.ConsoleRenderer(colors=to.isatty(), exception_formatter=plain, pad_event_to=0, timestamp_key="at")
@@ -95,13 +119,16 @@ _BEFORE: list[Any] = [
     structlog.contextvars.merge_contextvars,
     _name_request,
     structlog.stdlib.add_log_level,
+    _count,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.stdlib.ExtraAdder(),
+    _name_subject,
 ]
 _LAST: list[Any] = [
     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
     structlog.processors.format_exc_info,
     redact,
+    _name_trace,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
 ]

@@ -15,6 +15,7 @@ class IllegalMove(Conflict):
     """This move is not allowed from here."""
 
     code = "illegal_move"
+    advice = "Read how it stands now; what is allowed from there is named in the answer."
 
 
 class Moves:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -18,11 +19,12 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from kassa.kit import crash
+from kassa.kit import crash, trace
 from kassa.kit.breaker import Breaker
 from kassa.kit.context import request_id
 from kassa.kit.database import in_transaction
 from kassa.kit.errors import Busy, Unknown
+from kassa.kit.figures import NEIGHBOUR
 from kassa.kit.jsontext import BadJson, parse
 
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){11,}")
@@ -85,7 +87,8 @@ class Neighbour:
     """A neighbour service at `url`. `name` names its kill points and metrics.
 
     `errors_are_silence`: whether 5xx answers open its breaker, as silence does. Not for a gateway to many providers, where one that
-    fails must not take the others with it.
+    fails must not take the others with it. `hears_trace`: whether it is told the trace of what it is asked for; not for strangers,
+    who have no business with our traces.
     """
 
     def __init__(
@@ -96,12 +99,14 @@ class Neighbour:
         *,
         breaker: Breaker | None = None,
         errors_are_silence: bool = True,
+        hears_trace: bool = True,
     ) -> None:
         self.name = name
         self._url = url.rstrip("/")
         self._session = session
-        self.breaker = breaker or Breaker()
+        self.breaker = breaker or Breaker(name)
         self._errors_are_silence = errors_are_silence
+        self._hears_trace = hears_trace
 
     async def call(
         self,
@@ -125,24 +130,51 @@ class Neighbour:
         if (inside := in_transaction()) is not None:
             raise RuntimeError(f"outside call {act!r} inside transaction {inside!r}")
         if not self.breaker.allows():
+            NEIGHBOUR.note(0.0, self.name, "spared")
             raise BreakerOpen
         crash.reach(act, "before_call")
+        with trace.span(act, "client") as span:
+            span.say(neighbour=self.name)
+            sent = self._headers(key, headers)
+            answer = await self._answer(self._exchange(method, path, timeout_s, *_written(body, form), sent, at_most))
+            span.mark("http.response.status_code", answer.status)
+        crash.reach(act, "after_call")
+        return answer
+
+    async def _answer(self, exchange: Awaitable[Answer]) -> Answer:
+        """The answer, or why there is none; the breaker learns of it."""
+        began = time.perf_counter()
         try:
-            answer = await self._exchange(method, path, timeout_s, *_written(body, form), _headers(key, headers), at_most)
+            answer = await exchange
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            self.breaker.silent()
+            self._silent("unsent", began)
             raise NotSent from error
         except (aiohttp.ClientError, OSError, TimeoutError, NoAnswer) as error:
-            self.breaker.silent()
+            self._silent("silent", began)
             if isinstance(error, AnswerTooLong):
                 raise
             raise NoAnswer from error
         except BaseException:
             self.breaker.released()
             raise
-        self.breaker.silent() if answer.status >= 500 and self._errors_are_silence else self.breaker.answered()
-        crash.reach(act, "after_call")
+        failed = answer.status >= 500
+        self.breaker.silent() if failed and self._errors_are_silence else self.breaker.answered()
+        NEIGHBOUR.note(time.perf_counter() - began, self.name, "error" if failed else "answered")
         return answer
+
+    def _headers(self, key: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", **(more or {})}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        if current := request_id.get():
+            headers["X-Request-Id"] = current
+        if self._hears_trace:
+            headers.update(trace.headers())
+        return headers
+
+    def _silent(self, how: str, began: float) -> None:
+        self.breaker.silent()
+        NEIGHBOUR.note(time.perf_counter() - began, self.name, how)
 
     async def _exchange(
         self, method: str, path: str, timeout_s: float, data: bytes | None, kind: str, headers: dict[str, str], at_most: int
@@ -190,15 +222,6 @@ def _written(body: Mapping[str, Any] | None, form: Mapping[str, str] | None) -> 
     if form is not None:
         return urlencode(form).encode(), "application/x-www-form-urlencoded"
     return (orjson.dumps(body) if body is not None else None), "application/json"
-
-
-def _headers(key: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
-    headers = {"Accept": "application/json", **(more or {})}
-    if key is not None:
-        headers["Idempotency-Key"] = key
-    if current := request_id.get():
-        headers["X-Request-Id"] = current
-    return headers
 
 
 def said(text: str | None) -> str | None:

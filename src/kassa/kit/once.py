@@ -12,9 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 
+from kassa.kit.by_merchant import by_merchant
 from kassa.kit.database import Reader, Row, Tx, placeholders
 from kassa.kit.errors import Conflict, Invalid, Refused
 from kassa.kit.secrets import Keys
@@ -33,12 +35,14 @@ class InvalidKey(Invalid):
     """Idempotency-Key must be 8 to 255 visible ASCII characters."""
 
     code = "invalid_idempotency_key"
+    advice = "Send a key of 8 to 255 visible ASCII characters, such as a UUID."
 
 
 class KeyReused(Refused):
     """This Idempotency-Key was used with another request."""
 
     code = "idempotency_key_reused"
+    advice = "Use another key for another request; under one key always send the same bytes."
 
 
 class Claimed(Exception):
@@ -53,6 +57,7 @@ class InProgress(Conflict):
     """The first request with this Idempotency-Key is still running."""
 
     code = "in_progress"
+    advice = "Send the same again after `Retry-After` seconds: the answer to the first one is yours, too."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +103,12 @@ _CLAIM = Write(
     """
     key_claimed AS (
         INSERT INTO idempotency_keys AS k
-            (merchant_id, caller, operation, key, payload, subject, state, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, 'running', kassa_now(), kassa_now() + $7)
+            (merchant_id, caller, operation, key, payload, subject, state, status, answer, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $10, $8, $9, kassa_now(), kassa_now() + $7)
         ON CONFLICT (merchant_id, caller, operation, key) DO UPDATE
-           SET payload = excluded.payload, subject = excluded.subject, state = 'running', status = NULL,
-               answer = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at
-         WHERE k.expires_at <= kassa_now()
+           SET payload = excluded.payload, subject = excluded.subject, state = excluded.state, status = excluded.status,
+               answer = excluded.answer, created_at = excluded.created_at, expires_at = excluded.expires_at
+         WHERE k.expires_at <= excluded.created_at
         RETURNING 1)
     """,
     expects="1",
@@ -131,23 +136,27 @@ async def claim(tx: Tx, keys: Keys, key: Key, subject: str | None = None) -> Fou
         return earlier
     try:
         async with asyncio.timeout(WAIT_S):
-            mine = await tx.value(
-                _CLAIM.selecting("true"),
-                key.merchant_id, key.caller, key.operation, key.key, key.payload, subject, key.keep,
-            )  # fmt: skip
+            mine = await tx.value(_CLAIM.selecting("true"), *_claimed(key, subject))
     except (TimeoutError, asyncpg.QueryCanceledError):
         raise InProgress from None
     return None if mine else await find(tx, keys, key)
 
 
-async def claim_later(tx: Tx, keys: Keys, key: Key, subject: str) -> None:
+async def claim_later(tx: Tx, keys: Keys, key: Key, subject: str, answer: tuple[int, bytes] | None = None) -> None:
     """Claim `key` together with what follows; `InProgress` is raised then if anybody has claimed it, and `find` says who.
 
-    A claim that another transaction has not committed yet is waited for, up to one second.
+    A claim that another transaction has not committed yet is waited for, up to one second. `answer` is the final one, status and
+    body, where it is known already.
     """
     if key.before is not None and await find(tx, keys, key.before) is not None:
         raise InProgress
-    await tx.later(_CLAIM, key.merchant_id, key.caller, key.operation, key.key, key.payload, subject, key.keep)
+    status, body = answer or (None, None)
+    await tx.later(_CLAIM, *_claimed(key, subject, status, None if body is None else keys.seal(body, key.key.encode())))
+
+
+def _claimed(key: Key, subject: str | None, status: int | None = None, answer: bytes | None = None) -> tuple[Any, ...]:
+    state = "running" if answer is None else "done"
+    return key.merchant_id, key.caller, key.operation, key.key, key.payload, subject, key.keep, status, answer, state
 
 
 async def find(reader: Reader, keys: Keys, key: Key) -> Found | None:
@@ -233,15 +242,24 @@ async def forget(tx: Tx, keys: Keys, merchant_id: str, callers: Sequence[str], s
 
 async def sweep(reader: Reader, limit: int = 1000) -> int:
     """Forget keys whose time is over, at most `limit` at once; returns how many."""
-    return await reader.execute(
+    rows = await reader.rows(
         """
-        DELETE FROM idempotency_keys k USING (
-            SELECT merchant_id, caller, operation, key FROM idempotency_keys
-             WHERE expires_at < kassa_now() ORDER BY expires_at LIMIT $1) old
-         WHERE (k.merchant_id, k.caller, k.operation, k.key) = (old.merchant_id, old.caller, old.operation, old.key)
+        SELECT merchant_id, caller, operation, key FROM idempotency_keys
+         WHERE expires_at < kassa_now() ORDER BY expires_at LIMIT $1
         """,
         limit,
     )
+    swept = 0
+    for merchant_id, old in by_merchant(rows).items():
+        swept += await reader.execute(
+            """
+            DELETE FROM idempotency_keys k USING unnest($2::text[], $3::text[], $4::text[]) AS old (caller, operation, key)
+             WHERE k.merchant_id = $1 AND (k.caller, k.operation, k.key) = (old.caller, old.operation, old.key)
+               AND k.expires_at < kassa_now()
+            """,
+            merchant_id, *placeholders([(row["caller"], row["operation"], row["key"]) for row in old], 3),
+        )  # fmt: skip
+    return swept
 
 
 def _found(row: Row, keys: Keys, key: Key) -> Found:

@@ -5,6 +5,9 @@ beside the pool; when for five more nothing did, neither there nor here, the dat
 for an answer is told so at once, and everybody who comes later, until it answers again. So nobody piles up behind it, and a thaw
 meets an empty queue.
 
+The connection beside the pool looks at every address of the database. Where another one has become the primary while the former
+still answers, all that leads to the former is left in the same way.
+
 Looks are counted, not seconds: a process that was itself held up has not waited.
 """
 
@@ -17,6 +20,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
+
+from kassa.kit.hosts import Superseded
 
 _LOOK_S = 0.1
 _SILENT = 2
@@ -41,6 +46,7 @@ class Pulse:
         self._waiting: set[asyncio.Timeout] = set()
         self._task: asyncio.Task[None] | None = None
         self._released = 0
+        self._superseded = False
         self.away = False
         """The database does not answer."""
 
@@ -91,9 +97,9 @@ class Pulse:
                     beside, probing = probing.result(), None
                 silent = 0 if beside or heard != before else silent + 1
                 before = heard
-                if silent >= _AWAY:
+                if silent >= _AWAY or self._superseded:
                     await self._be_away()
-                    silent = 0
+                    silent, self._superseded = 0, False
                 elif silent >= _SILENT and probing is None:
                     probing = asyncio.create_task(self._answers(), name="a look beside the pool")
         finally:
@@ -127,6 +133,9 @@ class Pulse:
                     await connection.fetchval("SELECT 1")
                 finally:
                     connection.terminate()
+        except Superseded:
+            self._superseded = True
+            return False
         except asyncpg.CannotConnectNowError:
             return False
         except asyncpg.PostgresError:

@@ -21,6 +21,8 @@ from redis.asyncio import Connection
 from redis.asyncio.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from kassa.kit.figures import REDIS_UNANSWERED
+
 log = logging.getLogger("kassa.redis")
 TIMEOUT_S: Final = 0.05
 CONNECT_S: Final = 1.0
@@ -152,6 +154,7 @@ class Redis:
 
     def _give_up(self, error: BaseException) -> None:
         self.unanswered += 1
+        REDIS_UNANSWERED.inc()
         if self._pause.begin() == FIRST_PAUSE_S:
             # The class tells an operator what it was; the text could hold a part of the address.
             log.warning("redis: %s; going on without it", type(error).__name__)

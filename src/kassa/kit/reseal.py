@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kassa.kit.by_merchant import by_merchant
 from kassa.kit.context import Context
 from kassa.kit.database import Database, Row, Tx, placeholders
 from kassa.kit.own_keys import about
@@ -76,7 +77,9 @@ async def reseal(ctx: Context, sealed: Sealed, *, only_count: bool = False, tell
                 case None:
                     progress.locked += 1
         progress.looked += len(rows)
-        done = 0 if only_count or not old else await _write(ctx.db, ctx.keys, sealed, old)
+        done = 0
+        for mine in by_merchant(old).values() if not only_count else ():
+            done += await _write(ctx.db, ctx.keys, sealed, mine)
         progress.resealed += done
         progress.left += len(old) - done
         tell(progress)
@@ -135,23 +138,23 @@ async def _page(db: Database, sealed: Sealed, after: Row | None) -> list[Row]:
 
 
 async def _write(db: Database, keys: Keys, sealed: Sealed, rows: list[Row]) -> int:
-    """Write a batch; a row that changed meanwhile was sealed by somebody else, and is looked at by the next run."""
+    """Write a batch of one merchant; a row that changed meanwhile was sealed by somebody else: the next run looks at it."""
     new = []
     for row in rows:
         data = keys.unseal(bytes(row[sealed.column]), sealed.about(row))
         assert data is not None
         key = [row[name] for name, _ in sealed.key]
         again = sealed.hashed[1](keys, data) if sealed.hashed else None
-        new.append([*key, bytes(row[sealed.column]), keys.seal(data, sealed.about(row)), again])
-    names = [name for name, _ in sealed.key]
-    types = [*(kind for _, kind in sealed.key), "bytea", "bytea", "bytea"]
-    given = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, 1))
-    same = " AND ".join(f"t.{name} = n.{name}" for name in names)
+        new.append([*key[1:], bytes(row[sealed.column]), keys.seal(data, sealed.about(row)), again])
+    names = [name for name, _ in sealed.key[1:]]
+    types = [*(kind for _, kind in sealed.key[1:]), "bytea", "bytea", "bytea"]
+    given = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, 2))
+    same = " AND ".join(["t.merchant_id = $1", *(f"t.{name} = n.{name}" for name in names)])
     return await db.execute(
         f"""
         UPDATE {sealed.table} t SET {sealed.column} = n.made{f", {sealed.hashed[0]} = n.again" if sealed.hashed else ""}
-          FROM unnest({given}) AS n ({", ".join(names)}, before, made, again)
+          FROM unnest({given}) AS n ({", ".join([*names, "before", "made", "again"])})
          WHERE {same} AND t.{sealed.column} = n.before
         """,
-        *placeholders(new, len(types)),
+        rows[0]["merchant_id"], *placeholders(new, len(types)),
     )  # fmt: skip

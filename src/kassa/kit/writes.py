@@ -14,6 +14,15 @@ from functools import lru_cache
 UNMET = "KA001"
 """The state of the error that `kassa_unmet` raises (migration 0014)."""
 
+
+class Unmet(Exception):
+    """A statement was ended by `kassa_unmet`, which said `what`: nothing of it has happened."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
 _NUMBER = re.compile(r"\$(\d+)")
 _WRITTEN = re.compile(r"\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+([a-z_]+)")
 _READ = re.compile(r"\b(?:FROM|JOIN|USING)\s+([a-z_]+)")

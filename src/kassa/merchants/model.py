@@ -32,30 +32,35 @@ class Unauthorized(NotAllowed):
     """Unauthorized"""  # noqa: D400 - the contract's own word, without a full stop
 
     code = "unauthorized"
+    advice = "Send `X-Api-Key` with a key of the merchant."
 
 
 class UnknownMerchant(NotAllowed):
     """Unknown merchant"""  # noqa: D400
 
     code = "unknown_merchant"
+    advice = "Name a merchant that there is, or use a key: it names its own."
 
 
 class InvalidApiKey(NotAllowed):
     """Invalid API key"""  # noqa: D400
 
     code = "invalid_api_key"
+    advice = "Use a key that is good: this one is unknown, malformed or revoked."
 
 
 class MerchantMismatch(NotAllowed):
     """Merchant mismatch"""  # noqa: D400
 
     code = "merchant_mismatch"
+    advice = "Name the merchant of the key, or leave the header out."
 
 
 class InsufficientScope(NotAllowed):
     """Insufficient scope"""  # noqa: D400
 
     code = "insufficient_scope"
+    advice = "Use a key that has the scope which the answer names."
 
     def __init__(self, required: str) -> None:
         super().__init__(required=required)
@@ -84,12 +89,14 @@ class SubscriptionMissing(Refused):
     """Active subscription not found"""  # noqa: D400
 
     code = "subscription_not_found"
+    advice = "Have the operator subscribe the merchant to a plan, or activate the one that it has."
 
 
 class QuotaExceeded(Refused):
     """quota_exceeded"""  # noqa: D400 - the contract's own word
 
     code = "quota_exceeded"
+    advice = "Have the plan filled up; waiting does not help."
 
 
 def hash_of(secret: str) -> bytes:

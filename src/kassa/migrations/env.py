@@ -69,6 +69,7 @@ def upgrade(guard: Connection, connection: Connection) -> None:
             with connection.begin():
                 context.configure(connection=connection)
                 context.run_migrations()
+        guard.execute(text(f"COMMENT ON TABLE alembic_version IS '{migrate.note_of_code()}'"))
 
 
 def in_use(connection: Connection) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 
 from kassa import cases
-from kassa.kit.context import Context
+from kassa.kit.context import Context, concerns
 from kassa.kit.errors import KassaError
 from kassa.notices import store
 from kassa.notices.model import Contact, Notice, Outcome, later
@@ -39,6 +39,7 @@ async def sweep_sent(ctx: Context) -> int:
 
 
 async def _send(ctx: Context, way: Way, notice: Notice) -> bool:
+    concerns(merchant_id=notice.merchant_id, order_id=notice.order_id, notice_id=notice.notice_id)
     contact = await store.claim(ctx.db, ctx.keys, notice, 2 * way.limit_s)
     if contact is None:
         return False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from kassa.kit.by_merchant import by_merchant
 from kassa.kit.database import Database, Reader, Tx
 from kassa.kit.languages import usable_language
 from kassa.kit.secrets import Keys
@@ -26,21 +27,21 @@ def _written(first_wait: str) -> str:
     # send this statement apart (`kit/writes.py`): nothing gives money back in the statement that places its order.
     return f"""
     notice_told AS (
-        SELECT e.merchant_id, e.event_id, (e.data->>'order_id')::uuid AS order_id, e.type, t.type AS told, NULL::text AS amount,
+        SELECT e.event_id, (e.data->>'order_id')::uuid AS order_id, e.type, t.type AS told, NULL::text AS amount,
                CASE WHEN e.type = 'order.created' AND e.data->>'user_id' IS NOT NULL THEN {first_wait}
                     ELSE interval '0' END AS wait
           FROM event_recorded e JOIN (VALUES {_ORDER_EVENTS}) AS t (event, type) ON t.event = e.type
         UNION ALL
-        SELECT e.merchant_id, e.event_id, r.order_id, e.type, '{TYPE_OF_EVENT["payment.refunded"]}',
+        SELECT e.event_id, r.order_id, e.type, '{TYPE_OF_EVENT["payment.refunded"]}',
                CASE e.type WHEN 'payment.refunded' THEN e.data->>'refunded' ELSE e.data->'refund'->>'amount' END, interval '0'
           FROM event_recorded e, notice_recipients r
          WHERE (e.type = 'payment.refunded' OR (e.type = 'refund.succeeded' AND e.data->>'state' <> 'refunded'))
-           AND r.merchant_id = e.merchant_id AND e.subject = 'payment:' || r.payment_id
+           AND r.merchant_id = $1 AND e.subject = 'payment:' || r.payment_id
            AND r.order_id = CASE WHEN e.data->>'order_id' ~ '{_UUID}' THEN (e.data->>'order_id')::uuid END
     ), notice_written AS (
         INSERT INTO notices (merchant_id, notice_id, order_id, event_id, type, event_type, amount, place,
                              next_at, created_at, updated_at)
-        SELECT merchant_id, event_id, order_id, event_id, told, type, amount, row_number() OVER (ORDER BY event_id),
+        SELECT $1, event_id, order_id, event_id, told, type, amount, row_number() OVER (ORDER BY event_id),
                kassa_now() + wait, kassa_now(), kassa_now()
           FROM notice_told
         RETURNING 1)
@@ -130,8 +131,9 @@ async def claim(db: Database, keys: Keys, notice: Notice, lease_s: float) -> Con
             UPDATE notices SET lease_until = now() + make_interval(secs => $4), attempts = $3
              WHERE merchant_id = $1 AND notice_id = $2 AND status = 'pending' AND attempts = $3 - 1
                AND (lease_until IS NULL OR lease_until < now())
-            RETURNING merchant_id, order_id)
-        SELECT r.buyer_id, r.sealed, r.language FROM taken LEFT JOIN notice_recipients r USING (merchant_id, order_id)
+            RETURNING order_id)
+        SELECT r.buyer_id, r.sealed, r.language
+          FROM taken t LEFT JOIN notice_recipients r ON r.merchant_id = $1 AND r.order_id = t.order_id
         """,
         notice.merchant_id, notice.notice_id, notice.attempts, lease_s,
     )  # fmt: skip
@@ -180,15 +182,20 @@ async def send_again(tx: Tx, merchant_id: str, order_id: uuid.UUID, event_id: uu
 
 async def delete_sent(reader: Reader, after_days: int, limit: int) -> int:
     """Delete notices that were sent more than `after_days` ago, at most `limit`; returns how many."""
-    return await reader.execute(
+    rows = await reader.rows(
         """
-        DELETE FROM notices n USING (
-            SELECT merchant_id, notice_id FROM notices
-             WHERE status = 'sent' AND updated_at < kassa_now() - make_interval(days => $1) ORDER BY updated_at LIMIT $2) old
-         WHERE (n.merchant_id, n.notice_id) = (old.merchant_id, old.notice_id)
+        SELECT merchant_id, notice_id FROM notices
+         WHERE status = 'sent' AND updated_at < kassa_now() - make_interval(days => $1) ORDER BY updated_at LIMIT $2
         """,
         after_days, limit,
     )  # fmt: skip
+    deleted = 0
+    for merchant_id, old in by_merchant(rows).items():
+        deleted += await reader.execute(
+            "DELETE FROM notices WHERE merchant_id = $1 AND notice_id = ANY ($2) AND status = 'sent'",
+            merchant_id, [row["notice_id"] for row in old],
+        )  # fmt: skip
+    return deleted
 
 
 def key_of_sealed(keys: Keys, sealed: bytes) -> bytes | None:

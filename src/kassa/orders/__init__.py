@@ -3,7 +3,7 @@
 from kassa.orders.advance import move, move_later, note_payment, note_tracking, note_url
 from kassa.orders.bought import give_back_bought, note_bought
 from kassa.orders.model import AMBASSADORS, MOVES, Bought, BoughtPage, Happening, Line, Order, OrderPage, illegal
-from kassa.orders.place import Placement, place
+from kassa.orders.place import draft, place
 from kassa.orders.store import (
     OrderMoved,
     bought_page,
@@ -28,8 +28,8 @@ __all__ = [
     "Order",
     "OrderMoved",
     "OrderPage",
-    "Placement",
     "bought_page",
+    "draft",
     "find",
     "find_by_checkout",
     "forget",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -60,6 +60,28 @@ class Line:
     quantity: int
     total_minor: int
     image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What an order is made of. Ids are made by the caller, `delivery` is how long it will take.
+
+    `at` is the moment of the one clock in which it is placed.
+    """
+
+    merchant_id: str
+    order_id: uuid.UUID
+    checkout_id: uuid.UUID
+    payment_id: uuid.UUID
+    channel: str
+    buyer_id: str | None
+    payment_method: str
+    currency: str
+    lines: Sequence[Line]
+    shipping_address: Mapping[str, Any]
+    delivery: timedelta
+    at: datetime
+    payment_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

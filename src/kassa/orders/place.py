@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
-
 from kassa.events import Event, record
 from kassa.kit.database import Tx
+from kassa.kit.ids import random_word
 from kassa.orders import store
-from kassa.orders.model import Line, Order
+from kassa.orders.model import Order, Placement
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """What an order is made of. Ids are made by the caller, `delivery` is how long it will take.
+def draft(placement: Placement) -> Order:
+    """The order that a placement makes, `pending` and under a number of its own; nothing is written."""
+    lines, at = placement.lines, placement.at
+    return Order(
+        merchant_id=placement.merchant_id,
+        order_id=placement.order_id,
+        checkout_id=placement.checkout_id,
+        channel=placement.channel,
+        buyer_id=placement.buyer_id,
+        order_number=f"ORD-{at:%Y%m%d}-{random_word(8)}",
+        status="pending",
+        payment_status="pending",
+        payment_id=placement.payment_id,
+        payment_method=placement.payment_method,
+        payment_url=placement.payment_url,
+        currency=placement.currency,
+        total_minor=sum(line.total_minor for line in lines),
+        shipping_address=placement.shipping_address,
+        tracking_number=None,
+        carrier=None,
+        external_id=None,
+        version=1,
+        estimated_delivery=at + placement.delivery,
+        created_at=at,
+        updated_at=at,
+        lines=lines,
+    )
 
-    `at` is the moment of the one clock in which it is placed, where the caller knows it.
-    """
 
-    merchant_id: str
-    order_id: uuid.UUID
-    checkout_id: uuid.UUID
-    payment_id: uuid.UUID
-    channel: str
-    buyer_id: str | None
-    payment_method: str
-    currency: str
-    lines: Sequence[Line]
-    shipping_address: Mapping[str, Any]
-    delivery: timedelta
-    payment_url: str | None = None
-    at: datetime | None = None
-
-
-async def place(tx: Tx, placement: Placement) -> Order:
-    """Write the order as `pending` together with what else the caller's transaction leaves for later; announce `order.created`."""
-    order = await store.insert(tx, placement, placement.at or await tx.now())
+async def place(tx: Tx, order: Order) -> Order:
+    """Write a draft together with what else the caller's transaction leaves for later; announce `order.created`."""
+    await store.insert(tx, order)
     record(tx, Event(order.merchant_id, f"order:{order.order_id}", "order.created", order.event_data()))
     return order

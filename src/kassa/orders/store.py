@@ -5,17 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kassa.kit.database import Reader, Row, Tx
 from kassa.kit.errors import Conflict
-from kassa.kit.ids import new_id, random_word
+from kassa.kit.ids import new_id
 from kassa.kit.writes import Write
 from kassa.orders.model import Bought, BoughtPage, Happening, Line, Order, OrderMissing, OrderPage
-
-if TYPE_CHECKING:
-    from kassa.orders.place import Placement
 
 _COLUMNS = """o.merchant_id, o.order_id, o.checkout_id, o.channel, o.buyer_id, o.order_number, o.status, o.payment_status,
     o.payment_id, o.payment_method, o.payment_url, o.currency, o.total_minor, o.shipping_address, o.tracking_number, o.carrier,
@@ -23,7 +19,8 @@ _COLUMNS = """o.merchant_id, o.order_id, o.checkout_id, o.channel, o.buyer_id, o
 
 _LINES = """(SELECT array_agg(ROW (l.product_id, l.product_name, l.price_minor, l.quantity, l.total_minor, l.image)
                               ORDER BY l.position)
-               FROM order_lines l WHERE l.merchant_id = o.merchant_id AND l.order_id = o.order_id) AS lines"""
+               FROM order_lines l WHERE l.merchant_id = $1 AND l.order_id = o.order_id) AS lines"""
+"""Of the merchant `$1`, by itself: under a lock it must not have to be concluded from the order."""
 
 
 class OrderMoved(Conflict):
@@ -72,28 +69,18 @@ _INSERT = Write(
 )
 
 
-async def insert(tx: Tx, placement: Placement, at: datetime) -> Order:
-    """Write order, lines and the first line of the timeline, later; the order as it is then."""
-    lines = placement.lines
-    order = Order(
-        merchant_id=placement.merchant_id, order_id=placement.order_id, checkout_id=placement.checkout_id,
-        channel=placement.channel, buyer_id=placement.buyer_id, order_number=f"ORD-{at:%Y%m%d}-{random_word(8)}",
-        status="pending", payment_status="pending", payment_id=placement.payment_id,
-        payment_method=placement.payment_method, payment_url=placement.payment_url, currency=placement.currency,
-        total_minor=sum(line.total_minor for line in lines), shipping_address=placement.shipping_address,
-        tracking_number=None, carrier=None, external_id=None, version=1, estimated_delivery=at + placement.delivery,
-        created_at=at, updated_at=at, lines=lines,
-    )  # fmt: skip
+async def insert(tx: Tx, order: Order) -> None:
+    """Write order, lines and the first line of the timeline, later."""
+    lines = order.lines
     await tx.later(
         _INSERT,
         order.merchant_id, order.order_id, order.checkout_id, order.channel, order.buyer_id, order.order_number,
         order.payment_id, order.payment_method, order.currency, order.total_minor, order.shipping_address,
-        order.estimated_delivery, at,
+        order.estimated_delivery, order.created_at,
         [line.product_id for line in lines], [line.product_name for line in lines], [line.price_minor for line in lines],
         [line.quantity for line in lines], [line.total_minor for line in lines], [line.image for line in lines],
-        placement.payment_url,
+        order.payment_url,
     )  # fmt: skip
-    return order
 
 
 async def find(reader: Reader, merchant_id: str, order_id: uuid.UUID) -> Order | None:

@@ -21,6 +21,7 @@ from kassa.kit.money import Money, fixed_text
 from kassa.ledger import post
 from kassa.ledger.model import refund as refund_entry
 from kassa.payments import store
+from kassa.payments.figures import count_refund
 from kassa.payments.model import Payment, Refund, RefundLine, RefundVerdict
 from kassa.payments.provider import Providers
 
@@ -54,12 +55,14 @@ class NotRefundable(Refused):
     """Payment is not refundable"""  # noqa: D400 - the contract's own words
 
     code = "not_refundable"
+    advice = "Read the payment: only captured money that has not gone back can be given back."
 
 
 class RefundTooLarge(Refused):
     """Refund exceeds captured amount"""  # noqa: D400
 
     code = "refund_exceeds_captured"
+    advice = "Give back at most what `refundable` says."
 
 
 class RefundTaken(Conflict):
@@ -97,6 +100,7 @@ async def begin_refund(
         await store.insert_refund_lines(tx, refund, lines)
         refund = replace(refund, lines=tuple(sorted(lines, key=lambda line: line.line_id)))
     record(tx, Event(payment.merchant_id, f"payment:{payment.payment_id}", "refund.created", refund.event_data(payment)))
+    count_refund(tx, payment.provider, refund, "begun")
     return payment, refund
 
 
@@ -137,6 +141,8 @@ async def conclude_refund(tx: Tx, payment: Payment, refund: Refund, verdict: Ref
         return refund
     payment = await store.apply_refund(tx, payment, written)
     subject = f"payment:{payment.payment_id}"
+    if after not in {"pending", refund.status}:
+        count_refund(tx, payment.provider, refund, after)
     if after == "succeeded":
         amount = Money(refund.amount_minor, refund.currency)
         await post(tx, refund_entry(payment.merchant_id, payment.payment_id, refund.refund_id, payment.account, amount))

@@ -16,6 +16,7 @@ from kassa.kit.money import Money
 from kassa.ledger import post, post_all, post_later
 from kassa.ledger.model import capture
 from kassa.payments import store
+from kassa.payments.figures import count_move
 from kassa.payments.model import MOVES, Payment, Verdict
 
 _ANNOUNCED = {
@@ -70,6 +71,7 @@ async def settle(tx: Tx, payment: Payment, verdict: Verdict, *, holds: bool = Tr
         payment = await store.lock(tx, payment.merchant_id, payment.payment_id)
     if after != payment.status:
         tx.notes.setdefault(_MOVED, set()).add(written.payment_id)
+        count_move(tx, written)
     if after == "paid" and written.amount_minor:
         amount = Money(written.amount_minor, written.currency)
         await post(tx, capture(written.merchant_id, written.payment_id, written.account, amount))
@@ -92,6 +94,7 @@ async def settle_later(tx: Tx, payment: Payment, verdict: Verdict) -> Payment:
         return (await settle(tx, payment, verdict)).payment
     paid = await store.write_yes(tx, payment, verdict)
     tx.notes.setdefault(_MOVED, set()).add(paid.payment_id)
+    count_move(tx, paid)
     if paid.amount_minor:
         amount = Money(paid.amount_minor, paid.currency)
         await post_later(tx, capture(paid.merchant_id, paid.payment_id, paid.account, amount))
@@ -121,6 +124,8 @@ async def settle_all(tx: Tx, verdicts: Sequence[tuple[Payment, Verdict]]) -> lis
         ],
     )
     for each in settled:
+        if each.moved:
+            count_move(tx, each.payment)
         if each.moved and (name := _ANNOUNCED.get(each.payment.status)):
             subject = f"payment:{each.payment.payment_id}"
             record(tx, Event(each.payment.merchant_id, subject, name, each.payment.event_data()))

@@ -20,11 +20,15 @@ COLUMNS = """merchant_id, payment_id, ref_kind, ref, provider, method, script, s
     refunded_minor, refunding_minor, provider_key, provider_ref, pay_url, reason, message, card_last4, sends, last_sent_at,
     asks, unanswerable, next_ask_at, unknown_since, expires_at, created_at, quantity, ref_is_number, routed_to, held_by,
     kassa_now() AS read_at"""
+WRITTEN = COLUMNS.replace("kassa_now()", "updated_at")
+"""The same of a row whose `updated_at` this very statement has set: its moment."""
 
 _REFUND = """merchant_id, refund_id, payment_id, amount_minor, currency, status, owed, reason, provider_key, message, sends,
     first_sent_at, next_at, lease_version, created_at, kassa_now() AS read_at,
     (SELECT array_agg(ROW (l.line_id, l.quantity, l.amount_minor, l.restock) ORDER BY l.line_id COLLATE "C")
-       FROM refund_lines l WHERE l.merchant_id = refunds.merchant_id AND l.refund_id = refunds.refund_id) AS lines"""
+       FROM refund_lines l WHERE l.merchant_id = r.merchant_id AND l.refund_id = r.refund_id) AS lines"""
+_REFUND_WRITTEN = _REFUND.replace("l.merchant_id = r.merchant_id", "l.merchant_id = $1")
+"""The same of a row that a statement about merchant `$1` has written."""
 
 
 class PaymentMissing(NotFound):
@@ -122,6 +126,7 @@ async def lock_reference(tx: Tx, payment: Payment) -> list[tuple[Payment, bool]]
     return [(Payment(**{name: row[name] for name in row if name != "holds_reference"}), row["holds_reference"]) for row in found]
 
 
+# The moment stands in no CASE, as in checkouts (decision 0046).
 _VERDICT = Write(
     "payment_moved",
     """
@@ -137,7 +142,8 @@ _VERDICT = Write(
                asks = CASE WHEN status = 'unknown' AND $4 = 'unknown' THEN asks + 1 ELSE 0 END,
                unanswerable = unanswerable + $11,
                next_ask_at = kassa_now() + make_interval(secs => $10::float8),
-               unknown_since = CASE WHEN $4 IN ('unknown', 'parked') THEN coalesce(unknown_since, kassa_now()) END,
+               unknown_since = least(CASE WHEN $4 IN ('unknown', 'parked') THEN unknown_since END,
+                                     kassa_now() + make_interval(secs => CASE WHEN $4 IN ('unknown', 'parked') THEN 0 END)),
                held_by = NULL,
                updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2 AND status = $3 AND (held_by IS NULL OR $4 = 'paid')
@@ -202,12 +208,13 @@ async def write_verdicts(tx: Tx, verdicts: Sequence[tuple[Payment, Verdict]], af
                reason = CASE WHEN v.after = 'paid' THEN NULL ELSE coalesce(v.code, p.reason) END,
                message = coalesce(v.message, p.message),
                holds_reference = v.after = ANY ($9) AND p.ref_kind <> 'grpc',
-               next_ask_at = kassa_now() + make_interval(secs => v.ask_in),
+               next_ask_at = v.ask_at,
                updated_at = kassa_now()
-          FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[])
-            AS v (id, before, after, ref, code, message, ask_in)
+          FROM (SELECT id, before, after, ref, code, message, kassa_now() + make_interval(secs => ask_in) AS ask_at
+                  FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[])
+                    AS v (id, before, after, ref, code, message, ask_in) OFFSET 0) AS v
          WHERE p.merchant_id = $1 AND p.payment_id = v.id AND p.status = v.before AND p.held_by IS NULL
-        RETURNING {", ".join("p." + name.strip() if " AS " not in name else name for name in COLUMNS.split(","))}
+        RETURNING {", ".join("p." + name.strip() for name in WRITTEN.split(","))}
         """,
         verdicts[0][0].merchant_id, *columns, sorted(HOLDS),
     )  # fmt: skip
@@ -220,7 +227,7 @@ async def note_sending(tx: Tx, payment: Payment) -> Payment:
         f"""
         UPDATE payments SET sends = sends + 1, last_sent_at = kassa_now(), updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2 AND status = $3
-        RETURNING {COLUMNS}
+        RETURNING {WRITTEN}
         """,
         payment.merchant_id, payment.payment_id, payment.status,
     )  # fmt: skip
@@ -233,28 +240,16 @@ async def note_late_look(tx: Tx, payment: Payment, ask_in_s: float | None) -> Pa
     """Note that a given-up payment was looked at, and when it is looked at again; the payment as it is then."""
     row = await tx.row(
         f"""
-        UPDATE payments SET asks = asks + 1, next_ask_at = kassa_now() + make_interval(secs => $4::float8)
-         WHERE merchant_id = $1 AND payment_id = $2 AND status = 'declined' AND asks = $3
-        RETURNING {COLUMNS}
+        WITH looked AS (
+            UPDATE payments SET asks = asks + 1, next_ask_at = kassa_now() + make_interval(secs => $4::float8)
+             WHERE merchant_id = $1 AND payment_id = $2 AND status = 'declined' AND asks = $3
+            RETURNING *
+        )
+        SELECT {COLUMNS} FROM looked
         """,
         payment.merchant_id, payment.payment_id, payment.asks, ask_in_s,
     )  # fmt: skip
     return payment_of(row) if row else await lock(tx, payment.merchant_id, payment.payment_id)
-
-
-async def write_hold(tx: Tx, payment: Payment, attempt_id: uuid.UUID | None) -> Payment:
-    """Note the attempt that holds a payment that waits for its buyer, or that none does. Raises `PaymentMoved`."""
-    row = await tx.row(
-        f"""
-        UPDATE payments SET held_by = $3, updated_at = kassa_now()
-         WHERE merchant_id = $1 AND payment_id = $2 AND status IN ('opened', 'waiting') AND (held_by IS NULL) = ($3 IS NOT NULL)
-        RETURNING {COLUMNS}
-        """,
-        payment.merchant_id, payment.payment_id, attempt_id,
-    )  # fmt: skip
-    if row is None:
-        raise PaymentMoved
-    return payment_of(row)
 
 
 async def insert_refund(
@@ -263,10 +258,13 @@ async def insert_refund(
     """Write a pending refund and take its sum from what can be given back (the payment's row is locked)."""
     row = await tx.row(
         f"""
-        INSERT INTO refunds (merchant_id, refund_id, payment_id, amount_minor, currency, status, owed, reason, provider_key,
-                             next_at, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7, $8, kassa_now(), kassa_now(), kassa_now())
-        RETURNING {_REFUND}
+        WITH r AS (
+            INSERT INTO refunds (merchant_id, refund_id, payment_id, amount_minor, currency, status, owed, reason, provider_key,
+                                 next_at, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7, $8, kassa_now(), kassa_now(), kassa_now())
+            RETURNING *
+        )
+        SELECT {_REFUND_WRITTEN} FROM r
         """,
         payment.merchant_id, refund_id, payment.payment_id, amount_minor, payment.currency, owed, reason, provider_key,
     )  # fmt: skip
@@ -275,7 +273,7 @@ async def insert_refund(
         UPDATE payments SET refunding_minor = refunding_minor + $3, updated_at = kassa_now(),
                status = CASE WHEN refunded_minor + refunding_minor + $3 = captured_minor THEN 'refunding' ELSE status END
          WHERE merchant_id = $1 AND payment_id = $2
-        RETURNING {COLUMNS}
+        RETURNING {WRITTEN}
         """,
         payment.merchant_id, payment.payment_id, amount_minor,
     )  # fmt: skip
@@ -298,7 +296,7 @@ async def insert_refund_lines(tx: Tx, refund: Refund, lines: Sequence[RefundLine
 
 async def find_refund(reader: Reader, merchant_id: str, refund_id: uuid.UUID) -> Refund | None:
     """One refund, or None."""
-    row = await reader.row(f"SELECT {_REFUND} FROM refunds WHERE merchant_id = $1 AND refund_id = $2", merchant_id, refund_id)
+    row = await reader.row(f"SELECT {_REFUND} FROM refunds r WHERE merchant_id = $1 AND refund_id = $2", merchant_id, refund_id)
     return _refund(row) if row else None
 
 
@@ -306,11 +304,14 @@ async def claim_refund(db: Database, refund: Refund, lease_s: float) -> Refund |
     """Take the lease of a refund that is still to be sent, and count the sending; None when somebody has it."""
     row = await db.row(
         f"""
-        UPDATE refunds SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1,
-               sends = sends + 1, first_sent_at = coalesce(first_sent_at, kassa_now()), updated_at = kassa_now()
-         WHERE merchant_id = $1 AND refund_id = $2 AND status IN ('pending', 'parked') AND next_at IS NOT NULL
-           AND (lease_until IS NULL OR lease_until < now())
-        RETURNING {_REFUND}
+        WITH r AS (
+            UPDATE refunds SET lease_until = now() + make_interval(secs => $3), lease_version = lease_version + 1,
+                   sends = sends + 1, first_sent_at = least(first_sent_at, kassa_now()), updated_at = kassa_now()
+             WHERE merchant_id = $1 AND refund_id = $2 AND status IN ('pending', 'parked') AND next_at IS NOT NULL
+               AND (lease_until IS NULL OR lease_until < now())
+            RETURNING *
+        )
+        SELECT {_REFUND_WRITTEN} FROM r
         """,
         refund.merchant_id, refund.refund_id, lease_s,
     )  # fmt: skip
@@ -332,10 +333,13 @@ async def write_refund_verdict(tx: Tx, refund: Refund, after: str, verdict: Refu
     """Note an answer about a refund unless it is decided already."""
     row = await tx.row(
         f"""
-        UPDATE refunds SET status = $3, provider_ref = coalesce($4, provider_ref), message = coalesce($5, message),
-               next_at = kassa_now() + make_interval(secs => $6::float8), lease_until = NULL, updated_at = kassa_now()
-         WHERE merchant_id = $1 AND refund_id = $2 AND status IN ('pending', 'parked')
-        RETURNING {_REFUND}
+        WITH r AS (
+            UPDATE refunds SET status = $3, provider_ref = coalesce($4, provider_ref), message = coalesce($5, message),
+                   next_at = kassa_now() + make_interval(secs => $6::float8), lease_until = NULL, updated_at = kassa_now()
+             WHERE merchant_id = $1 AND refund_id = $2 AND status IN ('pending', 'parked')
+            RETURNING *
+        )
+        SELECT {_REFUND_WRITTEN} FROM r
         """,
         refund.merchant_id, refund.refund_id, after, verdict.ref, verdict.message, wait_s,
     )  # fmt: skip
@@ -354,7 +358,7 @@ async def apply_refund(tx: Tx, payment: Payment, refund: Refund) -> Payment:
                holds_reference = holds_reference AND refunded_minor + $4 <> captured_minor,
                updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2
-        RETURNING {COLUMNS}
+        RETURNING {WRITTEN}
         """,
         payment.merchant_id, payment.payment_id, taken, given,
     )  # fmt: skip
@@ -366,7 +370,7 @@ async def apply_refund(tx: Tx, payment: Payment, refund: Refund) -> Payment:
 async def refunds_of(reader: Reader, merchant_id: str, payment_id: uuid.UUID) -> list[Refund]:
     """The refunds of a payment, oldest first."""
     rows = await reader.rows(
-        f"SELECT {_REFUND} FROM refunds WHERE merchant_id = $1 AND payment_id = $2 ORDER BY created_at, refund_id",
+        f"SELECT {_REFUND} FROM refunds r WHERE merchant_id = $1 AND payment_id = $2 ORDER BY created_at, refund_id",
         merchant_id, payment_id,
     )  # fmt: skip
     return [_refund(row) for row in rows]
@@ -376,7 +380,7 @@ async def due_refunds(reader: Reader, limit: int) -> list[Refund]:
     """Refunds that are due and that nobody is sending, oldest first, across merchants."""
     rows = await reader.rows(
         f"""
-        SELECT {_REFUND} FROM refunds
+        SELECT {_REFUND} FROM refunds r
          WHERE next_at <= kassa_now() AND (lease_until IS NULL OR lease_until < now()) ORDER BY next_at LIMIT $1
         """,
         limit,
@@ -400,10 +404,10 @@ async def waiting_refunds(reader: Reader, provider: str, limit: int) -> list[Ref
     """Refunds that a provider was told of and that are to be told again, due or not, across merchants."""
     rows = await reader.rows(
         f"""
-        SELECT {_REFUND} FROM refunds
+        SELECT {_REFUND} FROM refunds r
          WHERE next_at IS NOT NULL AND sends > 0 AND (lease_until IS NULL OR lease_until < now())
-           AND EXISTS (SELECT 1 FROM payments p WHERE p.merchant_id = refunds.merchant_id
-                          AND p.payment_id = refunds.payment_id AND p.provider = $1)
+           AND EXISTS (SELECT 1 FROM payments p WHERE p.merchant_id = r.merchant_id
+                          AND p.payment_id = r.payment_id AND p.provider = $1)
          ORDER BY next_at LIMIT $2
         """,
         provider, limit,

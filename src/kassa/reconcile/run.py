@@ -45,7 +45,8 @@ class Wish:
 
     `provider` is how cases name it, `names` what it is called by payments. Without `since` and `until` the statement speaks of
     whole days (UTC), from its first row's to its last row's; a day that is not over ends with the last row. `live`: the rows are
-    the provider's own book as it is now, so its time ends now. `hand`: who compares.
+    the provider's own book as it is now, so its time ends now. `hand`: who compares. `at_rest`: no process of ours runs, as after
+    a restore: payments whose end is open here are judged, too.
     """
 
     provider: str
@@ -55,6 +56,7 @@ class Wish:
     until: datetime | None = None
     live: bool = False
     hand: Hand | None = None
+    at_rest: bool = False
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ async def reconcile(ctx: Context, wish: Wish, rows: Iterable[Row], tell: Tell = 
         for report.rows in spool.fill(rows):
             tell("rows read", report.rows)
         report.period = period_of(wish, spool.times(), now)
-        run = _Run(ctx, wish, Look(wish.provider, wish.names, report.period, now), spool, report, tell)
+        run = _Run(ctx, wish, Look(wish.provider, wish.names, report.period, now, wish.at_rest), spool, report, tell)
         await run.find_payments()
         await run.compare_known()
         await run.list_unknown()

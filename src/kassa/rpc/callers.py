@@ -14,6 +14,7 @@ from kassa.merchants.model import Unauthorized
 HOUSE = "1"
 """The merchant of calls that name nobody."""
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_READ = frozenset({"x-api-key", "x-merchant-id", "x-request-id", "traceparent", "tracestate"})
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class Said:
     request_id: str
     api_key: str | None = None
     merchant_id: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
     trailing: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -41,12 +44,19 @@ def read_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Said:
     """
     sent: dict[str, str] = {}
     for name, value in metadata:
-        if name in {"x-api-key", "x-merchant-id", "x-request-id"} and isinstance(value, str):
+        if name in _READ and isinstance(value, str):
             sent[name] = f"{sent[name]}, {value}" if name in sent else value
     request_id = sent.get("x-request-id", "")
     if not _REQUEST_ID.fullmatch(request_id):
         request_id = str(new_id())
-    return Said(request_id, sent.get("x-api-key"), sent.get("x-merchant-id"), [("x-request-id", request_id)])
+    return Said(
+        request_id,
+        sent.get("x-api-key"),
+        sent.get("x-merchant-id"),
+        sent.get("traceparent"),
+        sent.get("tracestate"),
+        [("x-request-id", request_id)],
+    )
 
 
 async def identify(ctx: Context, said: Said, scope: str, *, trusted: bool, key_required: bool) -> Known:

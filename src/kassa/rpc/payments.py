@@ -18,8 +18,10 @@ from grpc import StatusCode
 
 from kassa import collect
 from kassa.collect import PaymentMissing
-from kassa.kit.context import Context, request_id
+from kassa.kit import trace
+from kassa.kit.context import Context, concerns, request_id
 from kassa.kit.errors import NotAllowed
+from kassa.kit.times import Times
 from kassa.kit.window import Limiter
 from kassa.rpc.callers import Known, Said, identify, read_metadata
 from kassa.rpc.options import RpcOptions
@@ -41,6 +43,7 @@ _QUIET_AT_MOST_S = 1.0
 
 _log = logging.getLogger("kassa.rpc")
 _access = logging.getLogger("kassa.access")
+_TOOK = Times("kassa_grpc_call_seconds", "Time of a gRPC call to the end of its answer", ["method", "code"])
 _REPLAYED = ("idempotent-replayed", "true")
 _OURS = frozenset({StatusCode.INTERNAL, StatusCode.UNAVAILABLE})
 
@@ -112,19 +115,21 @@ class Payments:
             assert task is not None
             if not self._leaving:
                 self._running.add(task)
-            try:
-                answer = await (self._refuse() if self._leaving else self._answer(method, said, data, call))
-            except asyncio.CancelledError:
-                _note(method.name, StatusCode.CANCELLED if call.time_remaining() else StatusCode.DEADLINE_EXCEEDED, began)
-                raise
-            finally:
-                self._running.discard(task)
+            with _traced(method.name, said) as span:
+                try:
+                    answer = await (self._refuse() if self._leaving else self._answer(method, said, data, call))
+                except asyncio.CancelledError:
+                    _note(method.name, StatusCode.CANCELLED if call.time_remaining() else StatusCode.DEADLINE_EXCEEDED, began)
+                    raise
+                finally:
+                    self._running.discard(task)
+                code, message = (StatusCode.OK, "") if isinstance(answer, bytes) else answer
+                _note(method.name, code, began)
+                if span.on:
+                    _tell(span, code)
             if isinstance(answer, bytes):
-                _note(method.name, StatusCode.OK, began)
                 call.set_trailing_metadata(tuple(said.trailing))
                 return answer
-            code, message = answer
-            _note(method.name, code, began)
             return await call.abort(code, message, tuple(said.trailing))
 
         return serve
@@ -160,6 +165,7 @@ class Payments:
             caller = await self._caller(said, "payments:write", call)
             wish = wish_of(caller.merchant_id, request, self._options.currencies)
             keyed = await collect.request_by_key(self._ctx, wish)
+            concerns(payment_id=keyed.payment_id)
         if keyed.replayed:
             said.trailing.append(_REPLAYED)
         return requested(keyed, wish.key)
@@ -169,6 +175,7 @@ class Payments:
         async with self._turns:
             caller = await self._caller(said, "payments:read", call)
             payment_id = payment_id_of(request.payment_id)
+            concerns(payment_id=payment_id)
             try:
                 payment, key = await collect.read_keyed(self._ctx, caller.merchant_id, payment_id, keyed_only=not caller.named)
             except PaymentMissing:
@@ -198,7 +205,10 @@ class Payments:
 
     async def _identify(self, said: Said, scope: str) -> Known:
         options = self._options
-        return await identify(self._ctx, said, scope, trusted=options.trust_merchant_header, key_required=options.require_api_key)
+        trusted, key_required = options.trust_merchant_header, options.require_api_key
+        known = await identify(self._ctx, said, scope, trusted=trusted, key_required=key_required)
+        concerns(merchant_id=known.merchant_id)
+        return known
 
 
 class _TooLate(Exception):
@@ -221,8 +231,22 @@ def _address(call: Call) -> str:
     return f"address:{call.peer().rpartition(':')[0]}"
 
 
+def _traced(method: str, said: Said) -> trace.Span:
+    """The call's place in its caller's trace, or in a new one. Who only looks whether we live is no part of any."""
+    return trace.NOTHING if method == "Health" else trace.arrive(said.traceparent, said.tracestate, f"{SERVICE}/{method}")
+
+
+def _tell(span: trace.Span, code: StatusCode) -> None:
+    span.mark("rpc.system.name", "grpc")
+    span.mark("rpc.response.status_code", code.name)
+    if code in _OURS:
+        span.fail()
+
+
 def _note(method: str, code: StatusCode, began: float) -> None:
+    seconds = time.perf_counter() - began
+    _TOOK.note(seconds, method, code.name)
     if _access.isEnabledFor(logging.INFO):
         level = logging.WARNING if code in _OURS else logging.INFO
-        ms = round((time.perf_counter() - began) * 1000, 2)
+        ms = round(seconds * 1000, 2)
         _access.log(level, "call", extra={"method": method, "code": code.name, "ms": ms})

@@ -35,6 +35,20 @@ TABLE: Final[dict[type[KassaError], tuple[StatusCode, str | None]]] = {
 }
 """The nearest class counts. None takes the error's own message, which never holds what was sent."""
 
+ADVICE: Final[dict[StatusCode, str]] = {
+    StatusCode.INVALID_ARGUMENT: "Mend the request; the message says which rule it breaks.",
+    StatusCode.NOT_FOUND: "Look at the id: another merchant's payment is not found either.",
+    StatusCode.UNAUTHENTICATED: "Send `x-api-key` with a key that is good.",
+    StatusCode.PERMISSION_DENIED: "Use a key of that merchant, with the scope that the call needs.",
+    StatusCode.ALREADY_EXISTS: "Use another key for another payment; nothing was done.",
+    StatusCode.ABORTED: "Call again with the same key: the answer to the first call is yours, too.",
+    StatusCode.RESOURCE_EXHAUSTED: "Call less often, with at most 64 KiB; the key is still free.",
+    StatusCode.UNAVAILABLE: "Call again with the same key, after a pause: there will be one payment.",
+    StatusCode.DEADLINE_EXCEEDED: "Call again with the same key: it tells whether the payment was made.",
+    StatusCode.INTERNAL: "Nothing is wrong with the request: tell the operator the `x-request-id` of the answer.",
+}
+"""What a caller does about each status, for the documents."""
+
 LEAVING: Final[Problem] = (StatusCode.UNAVAILABLE, "Service unavailable")
 TOO_LATE: Final[Problem] = (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 

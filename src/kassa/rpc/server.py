@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+from cryptography import x509
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
+from prometheus_client import Gauge
 
 from kassa.kit.context import Context
 from kassa.kit.readiness import Readiness
@@ -46,6 +48,9 @@ _BEARS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.max_connection_idle_ms", 600_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 9_000),  # one of every 10 s may come a little early
+)
+_EXPIRES: Final = Gauge(
+    "kassa_certificate_expires_timestamp_seconds", "When the certificate of the gRPC surface ends; 0 without one"
 )
 
 
@@ -110,6 +115,8 @@ def _credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
             certificate, key, password=""
         )  # an encrypted key is refused, not asked about
-        return grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+        chain = certificate.read_bytes()
+        _EXPIRES.set(x509.load_pem_x509_certificate(chain).not_valid_after_utc.timestamp())
+        return grpc.ssl_server_credentials([(key.read_bytes(), chain)])
     except (OSError, ValueError):  # what OpenSSL finds wrong is an OSError, too
         raise CannotListen("GRPC_TLS_CERT and GRPC_TLS_KEY are not a certificate and its key, in PEM") from None

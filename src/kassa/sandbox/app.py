@@ -52,6 +52,7 @@ def create_sandbox(
     payme_account_field: str = "order_id",
     payme_amount: AmountOf | None = None,
     clock: Turn | None = None,
+    at_root: bool = False,
 ) -> Sandbox:
     """All stand-ins over the book at `book_path` (made when absent; several processes may share it).
 
@@ -60,7 +61,8 @@ def create_sandbox(
     links are told; without them they wait in the book. `public_url`: the beginning of payment links, by default as the
     caller spoke to us. `payme_url` and `payme_key` (both or none): the merchant's door for Payme, and what opens it;
     `payme_amount` tells the sum of an order in tiyin, for buyers who come without a payment link. `clock` moves the merchant's
-    clock from the desk; without it there is none to be moved.
+    clock from the desk; without it there is none to be moved. `at_root`: the neighbours' routes are there without
+    `/sandbox/<service>` in front, too.
     """
     if (webhook_url is None) != (webhook_secret is None):
         raise ValueError("webhook_url and webhook_secret belong together")
@@ -68,7 +70,8 @@ def create_sandbox(
         raise ValueError("payme_url and payme_key belong together")
     book = Book(book_path, DEMO_PRODUCTS if products is None else products)
     door = Endpoint(payme_url, payme_key, payme_login, payme_account_field) if payme_url and payme_key else None
-    return Sandbox(book, webhook_url, webhook_secret, public_url, Player(book, door, payme_amount), Clerk(book, door), Clock(clock))
+    player, clerk = Player(book, door, payme_amount), Clerk(book, door)
+    return Sandbox(book, webhook_url, webhook_secret, public_url, player, clerk, Clock(clock), at_root=at_root)
 
 
 class Sandbox:
@@ -83,8 +86,10 @@ class Sandbox:
         payme: Player,
         payme_api: Clerk,
         clock: Clock,
+        *,
+        at_root: bool,
     ) -> None:
-        self._book, self._payme, self._payme_api = book, payme, payme_api
+        self._book, self._payme, self._payme_api, self._at_root = book, payme, payme_api, at_root
         self._routes: Routes = {**_ROUTES, None: (*_DOORS, *payme.errands, *clock.errands), SERVICE: payme_api.desks}
         self._public_url = public_url
         self._webhook = (webhook_url, webhook_secret) if webhook_url and webhook_secret else None
@@ -130,7 +135,9 @@ class Sandbox:
                 return
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target, params, reply = _find(self._routes, scope["method"], segments_of(scope))
+        segments = segments_of(scope)
+        bare = _find_at_root(self._routes, scope["method"], segments) if self._at_root else None
+        target, params, reply = bare or _find(self._routes, scope["method"], segments)
         try:
             call = await read_call(scope, receive, params, self._public_url)
         except Gone:
@@ -180,6 +187,14 @@ def _find(
     if allowed:
         return service, {}, say(405, {"detail": "Method not allowed"}, headers=(("Allow", ", ".join(sorted(allowed))),))
     return service, {}, missing
+
+
+def _find_at_root(routes: Routes, method: str, segments: tuple[str, ...]) -> tuple[Act, dict[str, str], Reply] | None:
+    """The neighbour that has this route at the root of its own address, where there is one."""
+    for one in (each for service in SETTINGS for each in routes[service]):
+        if isinstance(one, Act) and one.method == method and (params := _fits(one.path, segments)) is not None:
+            return one, params, say(404, {"detail": "Not found"})
+    return None
 
 
 def _fits(path: str, segments: tuple[str, ...]) -> dict[str, str] | None:

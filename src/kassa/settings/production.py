@@ -23,6 +23,7 @@ _MIN_DIFFERENT = 12
 """How many of a secret's bytes must differ."""
 _ADVICE = {
     "JWT_SECRET": "make a new one with `openssl rand -base64 48`",
+    "JWT_SECRET_OLD": "drop it: tokens that it signed are refused then",
     "KASSA_SECRET": "make a new one with `openssl rand -base64 32`",
     "PAYME_KEY": "take that of your cashbox from Payme's cabinet",
 }
@@ -42,8 +43,9 @@ def check_production(read: Settings, need: Iterable[str]) -> None:
         )
     if read.smtp_password and read.smtp_tls == "off" and read.smtp_host not in _THIS_MACHINE:
         raise SettingsError("SMTP_TLS is off; production sends SMTP_PASSWORD to another machine only with starttls or implicit")
-    for name, secret in (("JWT_SECRET", read.jwt_secret.encode()), ("KASSA_SECRET", read.kassa_secret)):
-        if name in need:
+    old = (read.jwt_secret_old or "").encode()  # it still opens the door
+    for name, secret in (("JWT_SECRET", read.jwt_secret.encode()), ("JWT_SECRET_OLD", old), ("KASSA_SECRET", read.kassa_secret)):
+        if secret and name.removesuffix("_OLD") in need:
             _refuse_weak(name, secret)
             _refuse_development(name, secret, read.kassa_home)
     if read.payme_api_url and urlsplit(read.payme_api_url).scheme != "https" and not _is_here(read.payme_api_url):
@@ -61,7 +63,7 @@ def _is_here(url: str) -> bool:
 def _refuse_weak(name: str, secret: bytes) -> None:
     if len(secret) < MIN_SECRET:
         raise SettingsError(f"{name} is shorter than {MIN_SECRET} bytes; {_ADVICE[name]}")
-    words_only = name == "JWT_SECRET" and len(_WELL_KNOWN.sub("", secret.decode("latin-1"))) < MIN_SECRET / 2
+    words_only = name.startswith("JWT_SECRET") and len(_WELL_KNOWN.sub("", secret.decode("latin-1"))) < MIN_SECRET / 2
     if words_only or len(set(secret)) < _MIN_DIFFERENT:
         raise SettingsError(f"{name} is too easy to guess; {_ADVICE[name]}")
 

@@ -1,24 +1,23 @@
 """Every setting, read once from the environment and from `.env` in the current folder: the environment wins.
 
-An empty value counts as not set, but for the cashbox, where it is a slip. Names are those of the contracts' READMEs, so that an
-existing `.env` works. A setting that is missing, malformed or contradicts another raises `SettingsError` with one line that names
-it and never its value.
+An empty value counts as not set, but for the cashbox, where it is a slip. What is secret may come from a file (`files.py`). Names
+are those of the contracts' READMEs, so that an existing `.env` works. A setting that is missing, malformed or contradicts another
+raises `SettingsError` with one line that names it and never its value. `.env.example` is printed from here.
 """
 
 from __future__ import annotations
 
-import base64
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from kassa.cardwatch import CardLimits
 from kassa.events.catalogue import STATUS_CHANGES
+from kassa.settings.derived import EVERYWHERE, NOBODY, check_pairs, derived, development_secrets
+from kassa.settings.files import Files
 from kassa.settings.forms import (
     PAGES,
     SURFACES,
@@ -50,21 +49,22 @@ from kassa.settings.forms import (
     Surfaces,
     WebAddress,
 )
-from kassa.settings.kept import SettingsError, kept_secret, make_home
+from kassa.settings.kept import SettingsError, make_home
 from kassa.settings.production import check_production
+from kassa.settings.traces import SAMPLERS, check_traces
 
 REQUIRED = ("DATABASE_URL", "JWT_SECRET", "KASSA_SECRET")
 """What production cannot do without."""
 
-SANDBOX_CASHBOX = "650000000000000000000001"
-"""The cashbox of a development machine that has none at Payme; its key is made once and kept."""
-_NOBODY = "Kassa <shop@localhost.localdomain>"
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 - what a deployment wants
 
+def _named(*names: str, default: Any = None, secret: bool = False, about: str, section: str = "", example: str = "") -> Any:
+    """A setting under its environment names, the first wins; a secret one is not shown by `repr`, and may come from a file.
 
-def _named(*names: str, default: Any = None, secret: bool = False, about: str = "") -> Any:
-    """A setting under its environment names, the first wins; a secret one is not shown by `repr`."""
-    return Field(default=default, validation_alias=AliasChoices(*names), repr=not secret, description=about)
+    For `.env.example` and the reference: `about` says what it is for and what holds when it is not set, `section` begins a new
+    heading, `example` is shown where there is no default that could be.
+    """
+    said: dict[str, Any] = {"section": section, "example": example}
+    return Field(default=default, validation_alias=AliasChoices(*names), repr=not secret, description=about, json_schema_extra=said)
 
 
 class Settings(BaseSettings):
@@ -80,171 +80,353 @@ class Settings(BaseSettings):
         validate_default=False,
     )
 
-    production: bool = _named("PRODUCTION", default=False, about="no demo data, no sandbox, no secrets of our own making")
-    kassa_home: Path = _named("KASSA_HOME", default=Path(".kassa"), about="embedded database, logs and development secrets")
-    payments_db_url: DatabaseUrl | None = _named("PAYMENTS_DB_URL", secret=True, about="read when DATABASE_URL is unset")
-    logs_db_url: str | None = _named("LOGS_DB_URL", secret=True, about="accepted and unused: events are committed with their facts")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given wins over the environment, that over secrets from files, and those over `.env`."""
+        said = {**cast("EnvSettingsSource", dotenv_settings).env_vars, **cast("EnvSettingsSource", env_settings).env_vars}
+        return init_settings, env_settings, Files(settings_cls, said), dotenv_settings
+
     database_url: DatabaseUrl = _named(
         "DATABASE_URL",
         default="",
         secret=True,
-        about="PostgreSQL 15 or newer; unset: the embedded one (development only)",
+        section="Where it lives",
+        example="postgresql://kassa:password@localhost:5432/kassa",
+        about="PostgreSQL 15 or newer. Unset: an embedded one under KASSA_HOME (development only). "
+        "Several servers, of which one takes writes: postgresql://kassa:password@db1:5432,db2:5432/kassa",
     )
     pool_size: Annotated[int, Field(ge=2, le=500)] = _named(
-        "DATABASE_POOL_SIZE", default=16, about="database connections of one process"
+        "DATABASE_POOL_SIZE", default=16, about="Database connections of one process."
     )
-
+    payments_db_url: DatabaseUrl | None = _named(
+        "PAYMENTS_DB_URL", secret=True, about="The name of an older installation, read when DATABASE_URL is unset."
+    )
+    logs_db_url: str | None = _named(
+        "LOGS_DB_URL",
+        secret=True,
+        about="Of an older installation, too: accepted and not used, because events are committed with their facts.",
+    )
+    kassa_home: Path = _named("KASSA_HOME", default=Path(".kassa"), about="Embedded database, logs and development secrets.")
+    production: bool = _named(
+        "PRODUCTION",
+        default=False,
+        example="true",
+        about="true: no demo data, no sandbox, no secrets of our own making. "
+        "Default: true for `kassa serve`, `kassa rpc` and `kassa work`, false for the others.",
+    )
     drain_s: Annotated[float, Field(ge=0, le=300)] | None = _named(
         "DRAIN_S",
-        about="seconds that a process which is to stop still serves while /ready says no; 5 in production, 0 in development",
+        about="Seconds that a process which is to stop still serves while /ready says no, so that balancers hear of it. "
+        "5 in production, 0 in development.",
     )
-    surfaces: Surfaces = _named("SURFACES", default=SURFACES, about="which contracts this process serves")
+
+    jwt_secret: str = _named(
+        "JWT_SECRET",
+        default="",
+        secret=True,
+        section="Secrets: required in production, made once under KASSA_HOME in development",
+        about="Signs the tokens of buyers and staff: openssl rand -base64 48",
+    )
+    jwt_secret_old: str | None = _named(
+        "JWT_SECRET_OLD",
+        secret=True,
+        about="The one before, while it is being rotated: what it signed is good, too, until the last such token is over.",
+    )
+    kassa_secret: SecretBytes = _named(
+        "KASSA_SECRET",
+        default=b"",
+        secret=True,
+        about="Seals what is stored encrypted, and keys hashes; 32 random bytes in base64: openssl rand -base64 32",
+    )
+    kassa_secret_old: SecretBytes | None = _named(
+        "KASSA_SECRET_OLD", secret=True, about="The one before, while it is being rotated."
+    )
+
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = _named(
+        "JWT_ALGORITHM", default="HS256", section="Who is let in", about="How tokens are signed: HS256, HS384 or HS512."
+    )
+    jwt_issuer: str | None = _named("JWT_ISSUER", about="Who must have issued a token (`iss`). Checked when set.")
+    jwt_audience: str | None = _named("JWT_AUDIENCE", about="For whom a token must be (`aud`). Checked when set.")
+    rate_limit: Rate = _named("RATE_LIMIT", default="off", about="`off`, or per caller: 100/second, 1000/minute")
+    card_limits: CardLimit | None = _named(
+        "CARD_LIMITS",
+        about="How fast cards may be tried at a payment service: on, off (not in production), or other numbers than "
+        "card=5,buyer=5,address=6,shop=300: failed tries of one card in an hour, cards of one buyer, failed tries of one address, "
+        "refused cards of the shop in ten minutes. On in production, off in development.",
+    )
+    trusted_proxies: Networks = _named(
+        "TRUSTED_PROXIES", default=(), about="Addresses or networks, with commas: whose X-Forwarded-For is believed."
+    )
+    cors_origins: Origins = _named(
+        "CORS_ORIGINS", default=(), about="Origins of pages elsewhere that may call, with commas: https://shop.example"
+    )
+    metrics_token: str | None = _named("METRICS_TOKEN", secret=True, about="Bearer for /metrics from elsewhere than this machine.")
+
+    surfaces: Surfaces = _named(
+        "SURFACES", default=SURFACES, section="What is served, and where", about="Which contracts this process serves."
+    )
     pages: PageGroups | None = _named(
-        "PAGES", about="which pages for people are served, or off; all in development, buyer and office in production"
+        "PAGES",
+        example=",".join(PAGES),
+        about="Pages for people, or off; in production buyer,office unless set.",
     )
     office_approval_above: Amounts | None = _named(
         "OFFICE_APPROVAL_ABOVE",
-        about="acts at the back office on more than this need a second admin, in major units: INR=50000,USD=600",
+        about="Acts at the back office on more than this need a second admin; major units by currency: INR=50000,USD=600. "
+        "Unset: none does.",
     )
-    http_host: str = _named("APP_HOST", default=_EVERYWHERE, about="where to listen; development always uses loopback")
-    http_port: Port = _named("HTTP_PORT", "PORT", "APP_PORT", default=8000)
-    grpc_port: Port = _named("GRPC_PORT", default=7000)
-    port: Port | None = _named("PORT", about="the port of whichever surface runs alone")
-    lan: bool = _named("LAN", default=False, about="development: listen on all addresses, not only on loopback")
-    public_url: WebAddress | None = _named("PUBLIC_URL", about="how the world reaches this server")
-    trusted_proxies: Networks = _named("TRUSTED_PROXIES", default=())
-    cors_origins: Origins = _named("CORS_ORIGINS", default=())
-    rate_limit: Rate = _named("RATE_LIMIT", default="off", about="per caller, such as 100/second")
-    card_limits: CardLimit | None = _named(
-        "CARD_LIMITS", about="how fast cards may be tried: on, off, or numbers such as card=5,buyer=5; always on in production"
+    port: Port | None = _named("PORT", about="The port of whichever surface runs alone.")
+    http_port: Port = _named("HTTP_PORT", "PORT", "APP_PORT", default=8000, about="HTTP_PORT, else PORT, else APP_PORT")
+    grpc_port: Port = _named("GRPC_PORT", default=7000, about="The port of gRPC. Where gRPC runs alone: GRPC_PORT, else PORT.")
+    metrics_port: Port | None = _named(
+        "METRICS_PORT",
+        about="Where `kassa work` and `kassa rpc` serve /metrics, /health and /ready; unset: nowhere. `kassa serve` has them at "
+        "its own port.",
     )
-    api_docs: bool | None = _named("API_DOCS", about="serve /docs and /redoc; on in development, off in production")
-    metrics_token: str | None = _named("METRICS_TOKEN", secret=True, about="bearer for /metrics from elsewhere than loopback")
+    http_host: str = _named(
+        "APP_HOST",
+        default=EVERYWHERE,
+        about="The address to listen on in production; development listens on this machine only, unless LAN=1.",
+    )
+    lan: bool = _named("LAN", default=False, about="Development: listen on all addresses, not only on this machine's own.")
+    public_url: WebAddress | None = _named(
+        "PUBLIC_URL", example="http://localhost:8000", about="How the world reaches this server: links in letters lead there."
+    )
+    api_docs: bool | None = _named("API_DOCS", about="/docs and /redoc: on in development, off in production.")
 
-    jwt_secret: str = _named("JWT_SECRET", default="", secret=True)
-    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = _named("JWT_ALGORITHM", default="HS256")
-    jwt_issuer: str | None = _named("JWT_ISSUER", about="checked when set")
-    jwt_audience: str | None = _named("JWT_AUDIENCE", about="checked when set")
-    kassa_secret: SecretBytes = _named("KASSA_SECRET", default=b"", secret=True, about="32 random bytes in base64")
-    kassa_secret_old: SecretBytes | None = _named("KASSA_SECRET_OLD", secret=True, about="while KASSA_SECRET is being rotated")
+    product_service_url: WebAddress | None = _named(
+        "PRODUCT_SERVICE_URL",
+        section="Neighbours: unset means that Kassa does it itself",
+        example="http://localhost:8082",
+        about="Knows products, prices and stock.",
+    )
+    inventory_service_url: WebAddress | None = _named(
+        "INVENTORY_SERVICE_URL", example="http://localhost:8082", about="Counts stock down."
+    )
+    payment_service_url: WebAddress | None = _named("PAYMENT_SERVICE_URL", example="http://localhost:8081", about="Charges cards.")
+    order_service_url: WebAddress | None = _named(
+        "ORDER_SERVICE_URL", example="http://localhost:8083", about="Is told of each order."
+    )
+    user_service_url: WebAddress | None = _named(
+        "USER_SERVICE_URL", example="http://localhost:8081", about="Knows buyers' names and e-mail addresses."
+    )
+    notification_service_url: WebAddress | None = _named(
+        "NOTIFICATION_SERVICE_URL", example="http://localhost:8084", about="Writes to buyers."
+    )
+    provider_url: WebAddress | None = _named("PROVIDER_URL", about="Makes payment links; unset in development: the sandbox.")
+    provider_webhook_secret: str | None = _named(
+        "PROVIDER_WEBHOOK_SECRET",
+        secret=True,
+        about="Signs what a payment provider reports; needed with PROVIDER_URL in production.",
+    )
+    provider_webhook_secret_old: str | None = _named(
+        "PROVIDER_WEBHOOK_SECRET_OLD", secret=True, about="The one before, while the provider still signs with it."
+    )
+    redis_url: RedisUrl | None = _named(
+        "REDIS_URL",
+        secret=True,
+        example="redis://localhost:6379/0",
+        about="A quicker way for news, a cache and shared rate limits.",
+    )
+    redis_host: str | None = _named("REDIS_HOST", about="With REDIS_PORT, when REDIS_URL is unset.")
+    redis_port: Port = _named("REDIS_PORT", default=6379, about="The port at REDIS_HOST.")
+    ambassador_grpc_host: Host | None = _named(
+        "AMBASSADOR_GRPC_HOST",
+        about="The service that knows ambassadors and their prices, over gRPC; unset: Kassa's own catalogue.",
+    )
+    ambassador_grpc_port: Port = _named("AMBASSADOR_GRPC_PORT", default=50051, about="The port at AMBASSADOR_GRPC_HOST.")
 
-    product_service_url: WebAddress | None = _named("PRODUCT_SERVICE_URL")
-    inventory_service_url: WebAddress | None = _named("INVENTORY_SERVICE_URL")
-    payment_service_url: WebAddress | None = _named("PAYMENT_SERVICE_URL")
-    order_service_url: WebAddress | None = _named("ORDER_SERVICE_URL")
-    user_service_url: WebAddress | None = _named("USER_SERVICE_URL")
-    notification_service_url: WebAddress | None = _named("NOTIFICATION_SERVICE_URL")
-    provider_url: WebAddress | None = _named("PROVIDER_URL")
-    provider_webhook_secret: str | None = _named("PROVIDER_WEBHOOK_SECRET", secret=True)
-    redis_url: RedisUrl | None = _named("REDIS_URL", secret=True)
-    redis_host: str | None = _named("REDIS_HOST", about="with REDIS_PORT, when REDIS_URL is unset")
-    redis_port: Port = _named("REDIS_PORT", default=6379)
-    rabbitmq_url: BrokerUrl | None = _named(
-        "RABBITMQ_URL", secret=True, about="broker between events and deliveries; unset: straight from the database"
+    payme_id: PaymeId | None = _named(
+        "PAYME_ID",
+        section="Payme",
+        about="The house's cashbox at Payme: with PAYME_KEY, or neither; an empty one stops the start. Unset in development: "
+        "a sandbox cashbox with a key made once under KASSA_HOME. Unset in production: no purchases. "
+        "Merchants' own cashboxes: `kassa merchants payme set`.",
     )
-    exchange_name: BrokerName = _named("EXCHANGE_NAME", default="payments")
-    queue_name: BrokerName = _named("QUEUE_NAME", default="payments.merchant")
-
-    merchant_callback_url: WebAddress | None = _named(
-        "MERCHANT_CALLBACK_URL", about="who is told for every merchant without an endpoint of its own"
-    )
-    merchant_callback_secret: SigningSecret | None = _named(
-        "MERCHANT_CALLBACK_SECRET", secret=True, about="whsec_…; unset: made once, `kassa merchants callback-secret` shows it"
-    )
-    merchant_callback_events: EventPatterns = _named(
-        "MERCHANT_CALLBACK_EVENTS", default=STATUS_CHANGES, about="types, families such as payment.*, or *"
-    )
-    allow_private_callbacks: bool | None = _named(
-        "ALLOW_PRIVATE_CALLBACKS", about="merchants may name private addresses and plain http; on in development"
-    )
-    egress_proxy: WebAddress | None = _named("EGRESS_PROXY", about="a proxy that makes every call to merchants")
-    webhook_retry_seconds: RetryPlan = _named(
-        "WEBHOOK_RETRY_SECONDS",
-        default=(0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
-        about="the wait before each attempt to tell a merchant",
-    )
-    webhook_timeout_s: Annotated[int, Field(ge=1, le=30)] = _named("WEBHOOK_TIMEOUT_S", default=15)
-
-    email_backend: Literal["console", "smtp", "mailgun", "none"] | None = _named(
-        "EMAIL_BACKEND", about="how buyers are written to without a notification service; console in development, else none"
-    )
-    email_from: EmailSender = _named("EMAIL_FROM", "MAILGUN_FROM_EMAIL", default=_NOBODY)
-    smtp_host: str | None = _named("SMTP_HOST")
-    smtp_port: Port = _named("SMTP_PORT", default=587)
-    smtp_user: str | None = _named("SMTP_USER")
-    smtp_password: str | None = _named("SMTP_PASSWORD", secret=True)
-    smtp_tls: Literal["starttls", "implicit", "off"] = _named("SMTP_TLS", default="starttls")
-    mailgun_url: WebAddress = _named("MAILGUN_URL", default="https://api.mailgun.net")
-    mailgun_domain: str | None = _named("MAILGUN_DOMAIN")
-    mailgun_api_key: str | None = _named("MAILGUN_API_KEY", secret=True)
-
-    payme_id: PaymeId | None = _named("PAYME_ID", about="the house's cashbox at Payme; with PAYME_KEY, or neither")
-    payme_key: PaymeKey | None = _named("PAYME_KEY", secret=True, about="the one key by which Payme proves itself")
-    payme_login: PaymeLogin = _named("PAYME_LOGIN", default="Paycom")
+    payme_key: PaymeKey | None = _named("PAYME_KEY", secret=True, about="The one key by which Payme proves itself.")
+    payme_login: PaymeLogin = _named("PAYME_LOGIN", default="Paycom", about="The login that Payme calls with.")
     payme_is_test_mode: bool | None = _named(
-        "PAYME_IS_TEST_MODE", about="links lead to Payme's sandbox; on with the cashbox that development makes, else off"
+        "PAYME_IS_TEST_MODE", about="Links lead to Payme's sandbox: on with the cashbox that development makes, else off."
     )
-    payme_account_field: AccountField = _named("PAYME_ACCOUNT_FIELD", default="order_id")
-    payme_busy_order_code: BusyCode = _named("PAYME_BUSY_ORDER_CODE", default=-31051, about="or -31008")
+    payme_account_field: AccountField = _named(
+        "PAYME_ACCOUNT_FIELD",
+        default="order_id",
+        about="The member of `account` that names what is paid, as it stands on the cashbox.",
+    )
+    payme_busy_order_code: BusyCode = _named(
+        "PAYME_BUSY_ORDER_CODE",
+        default=-31051,
+        about="What a second attempt to pay one order is told: -31051, or -31008 if Payme's sandbox wants that.",
+    )
     payme_tx_timeout_ms: Annotated[int, Field(ge=1, le=30 * 86_400_000)] = _named(
-        "PAYME_TX_TIMEOUT_MS", default=43_200_000, about="milliseconds for which an attempt to pay holds its order"
+        "PAYME_TX_TIMEOUT_MS", default=43_200_000, about="Milliseconds for which an attempt to pay holds its order: 12 hours."
     )
     payme_ip_allowlist: PaymeNetworks = _named(
         "PAYME_IP_ALLOWLIST",
         default=(),
-        about="who may call as Payme: addresses, networks, or `payme`; none: everybody with the key",
+        about="Addresses and networks, with commas, that may call as Payme; `payme` stands for 185.234.113.1 to .15. "
+        "Unset: whoever has the key.",
     )
-    payme_max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = _named("PAYME_MAX_BODY_BYTES", default=65536)
+    payme_max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = _named(
+        "PAYME_MAX_BODY_BYTES", default=65536, about="The longest call of Payme that is read."
+    )
     payme_link_ttl_s: Annotated[int, Field(ge=1, le=366 * 86400)] = _named(
-        "PAYME_LINK_TTL_S", default=86400, about="seconds that a purchase may be paid at Payme"
+        "PAYME_LINK_TTL_S", default=86400, about="Seconds that a purchase may be paid."
     )
     payme_fiscal: bool = _named(
-        "PAYME_FISCAL", default=False, about="the cashbox makes fiscal receipts: each order says what is in it"
+        "PAYME_FISCAL",
+        default=False,
+        about="The cashbox makes fiscal receipts: each order says what is in it; see `kassa merchants payme fiscal`.",
     )
-    payme_lang: Literal["ru", "uz", "en"] | None = _named("PAYME_LANG", about="the language of Payme's page")
-    payme_return_url: ReturnAddress | None = _named("PAYME_RETURN_URL", about="where Payme sends the buyer afterwards")
+    payme_lang: Literal["ru", "uz", "en"] | None = _named("PAYME_LANG", about="The language of Payme's page: ru, uz or en.")
+    payme_return_url: ReturnAddress | None = _named("PAYME_RETURN_URL", about="Where Payme sends the buyer afterwards.")
     payme_subscribe: bool | None = _named(
         "PAYME_SUBSCRIBE",
-        about="call Payme's Subscribe API: refunds from here, card tokens; on with the cashbox that development makes",
+        about="Call Payme's Subscribe API too: whole payments are given back from here, card tokens are paid with. "
+        "On with the cashbox that development makes, against the sandbox, else off.",
     )
-    payme_api_url: WebAddress | None = _named("PAYME_API_URL", about="where the Subscribe API is, if not at Payme's own address")
-    ambassador_grpc_host: Host | None = _named("AMBASSADOR_GRPC_HOST", about="unset: ambassadors are in Kassa's own catalogue")
-    ambassador_grpc_port: Port = _named("AMBASSADOR_GRPC_PORT", default=50051)
-    paytech_api_key: str | None = _named("PAYTECH_API_KEY", secret=True, about="accepted and unused: no licence is needed")
-    app_name: str | None = _named("APP_NAME", about="accepted and unused")
-    debug: str | None = _named("DEBUG", about="accepted and unused: see LOG_LEVEL")
+    payme_api_url: WebAddress | None = _named(
+        "PAYME_API_URL", about="Where the Subscribe API is. Unset: at Payme's own address, by the mode of the cashbox."
+    )
 
+    rabbitmq_url: BrokerUrl | None = _named(
+        "RABBITMQ_URL",
+        secret=True,
+        section="Telling merchants",
+        example="amqp://guest:guest@localhost:5672/",
+        about="A broker between events and deliveries; unset: straight from the database.",
+    )
+    exchange_name: BrokerName = _named("EXCHANGE_NAME", default="payments", about="The broker's exchange for events.")
+    queue_name: BrokerName = _named(
+        "QUEUE_NAME", default="payments.merchant", about="The broker's queue of deliveries to merchants."
+    )
+    merchant_callback_url: WebAddress | None = _named(
+        "MERCHANT_CALLBACK_URL", about="Who is told for every merchant without an endpoint of its own."
+    )
+    merchant_callback_secret: SigningSecret | None = _named(
+        "MERCHANT_CALLBACK_SECRET",
+        secret=True,
+        about="Signs what is told there: whsec_ and base64; unset: made once, `kassa merchants callback-secret` shows it.",
+    )
+    merchant_callback_events: EventPatterns = _named(
+        "MERCHANT_CALLBACK_EVENTS", default=STATUS_CHANGES, about="What is told there: types, families such as payment.*, or *"
+    )
+    allow_private_callbacks: bool | None = _named(
+        "ALLOW_PRIVATE_CALLBACKS",
+        about="Merchants may name private addresses and plain http: on in development, off in production.",
+    )
+    egress_proxy: WebAddress | None = _named("EGRESS_PROXY", about="A proxy that makes every call to merchants.")
+    webhook_retry_seconds: RetryPlan = _named(
+        "WEBHOOK_RETRY_SECONDS",
+        default=(0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        about="Seconds before each attempt to tell a merchant.",
+    )
+    webhook_timeout_s: Annotated[int, Field(ge=1, le=30)] = _named(
+        "WEBHOOK_TIMEOUT_S", default=15, about="Seconds that one attempt may take."
+    )
+
+    email_backend: Literal["console", "smtp", "mailgun", "none"] | None = _named(
+        "EMAIL_BACKEND",
+        section="Writing to buyers: where there is no NOTIFICATION_SERVICE_URL",
+        about="console, smtp, mailgun or none; console in development, none in production.",
+    )
+    email_from: EmailSender = _named(
+        "EMAIL_FROM", "MAILGUN_FROM_EMAIL", default=NOBODY, about="Who letters are from: EMAIL_FROM, else MAILGUN_FROM_EMAIL"
+    )
+    smtp_host: str | None = _named("SMTP_HOST", about="The mail server.")
+    smtp_port: Port = _named("SMTP_PORT", default=587, about="The port at SMTP_HOST.")
+    smtp_user: str | None = _named("SMTP_USER", about="Who signs in there; unset: nobody does.")
+    smtp_password: str | None = _named("SMTP_PASSWORD", secret=True, about="The password of SMTP_USER.")
+    smtp_tls: Literal["starttls", "implicit", "off"] = _named("SMTP_TLS", default="starttls", about="starttls, implicit or off")
+    mailgun_url: WebAddress = _named("MAILGUN_URL", default="https://api.mailgun.net", about="Where Mailgun is: its region.")
+    mailgun_domain: str | None = _named("MAILGUN_DOMAIN", about="The domain that letters are sent for.")
+    mailgun_api_key: str | None = _named("MAILGUN_API_KEY", secret=True, about="The key for it.")
+
+    simulated_payments: bool | None = _named(
+        "SIMULATED_PAYMENTS",
+        section="How it behaves",
+        about="Offer the methods that only pretend to move money: on in development, off in production.",
+    )
+    max_waiting_orders: Annotated[int, Field(ge=1)] = _named(
+        "MAX_WAITING_ORDERS", default=20, about="Orders of one buyer that may wait to be paid by link."
+    )
     payment_link_ttl_s: Annotated[int, Field(ge=1, le=366 * 86400)] = _named(
-        "PAYMENT_LINK_TTL_S", default=86400, about="seconds that a merchant's payment may wait for its buyer"
+        "PAYMENT_LINK_TTL_S", default=86400, about="Seconds that a merchant's payment may wait for its buyer."
     )
     trust_merchant_header: bool | None = _named(
-        "TRUST_MERCHANT_HEADER", about="believe X-Merchant-Id: a gateway stands in front; on in development"
-    )
-    grpc_currencies: Currencies = _named("GRPC_CURRENCIES", default=("USD", "EUR", "GBP", "JPY", "CAD", "AUD"))
-    grpc_payment_provider: Literal["simulated", "external"] | None = _named(
-        "GRPC_PAYMENT_PROVIDER", about="who collects what is asked for over gRPC; external in production"
-    )
-    grpc_require_api_key: bool | None = _named("GRPC_REQUIRE_API_KEY", about="no calls without a key; on in production")
-    grpc_reflection: bool | None = _named("GRPC_REFLECTION", about="clients may ask for the proto; off in production")
-    grpc_tls_cert: Path | None = _named("GRPC_TLS_CERT", about="PEM files, both or none")
-    grpc_tls_key: Path | None = _named("GRPC_TLS_KEY")
-    max_workers: Annotated[int, Field(ge=1, le=1000)] | None = _named(
-        "MAX_WORKERS", about="gRPC calls handled at the same time; default: DATABASE_POOL_SIZE"
-    )
-
-    simulated_payments: bool | None = _named("SIMULATED_PAYMENTS", about="offer the methods that only pretend; on in development")
-    max_waiting_orders: Annotated[int, Field(ge=1)] = _named(
-        "MAX_WAITING_ORDERS", default=20, about="unpaid link orders of one buyer"
+        "TRUST_MERCHANT_HEADER",
+        about="Believe X-Merchant-Id: only behind a gateway that sets it. On in `kassa dev`, off elsewhere.",
     )
     lease_s: Annotated[float, Field(gt=0, le=3600)] = _named(
-        "KASSA_LEASE_S", default=5, about="seconds after which a dead owner's work is taken over"
+        "KASSA_LEASE_S", default=5, about="Seconds after which the work of a dead process is taken over."
     )
     verify_every_s: Annotated[float, Field(ge=0, le=86400)] | None = _named(
         "VERIFY_EVERY_S",
-        about="seconds between looks at the invariants by the workers; 0: never. 60 in production, 0 in development",
+        about="Seconds between two looks of the workers at the invariants (`kassa verify`), beside the shop; 0: never. "
+        "60 in production, else 0.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _named("LOG_LEVEL", default="info")
-    crash_at: str | None = _named("KASSA_CRASH_AT", about="tests only: the kill point at which this process ends itself")
+    log_level: Literal["debug", "info", "warning", "error"] = _named(
+        "LOG_LEVEL", default="info", about="debug, info, warning or error"
+    )
+    crash_at: str | None = _named(
+        "KASSA_CRASH_AT", about="Tests only: the kill point at which the process ends itself. Refused in production."
+    )
+
+    grpc_currencies: Currencies = _named(
+        "GRPC_CURRENCIES",
+        default=("USD", "EUR", "GBP", "JPY", "CAD", "AUD"),
+        section="gRPC",
+        about="Currencies that may be asked for, as ISO 4217 codes.",
+    )
+    grpc_payment_provider: Literal["simulated", "external"] | None = _named(
+        "GRPC_PAYMENT_PROVIDER",
+        about="simulated or external: who collects what is asked for. Simulated in development, external in production.",
+    )
+    grpc_require_api_key: bool | None = _named(
+        "GRPC_REQUIRE_API_KEY", about="No calls without a key: off in development, on in production."
+    )
+    grpc_reflection: bool | None = _named(
+        "GRPC_REFLECTION", about="Clients may ask for the proto: on in development, off in production."
+    )
+    grpc_tls_cert: Path | None = _named("GRPC_TLS_CERT", about="PEM files of the certificate and of its key, both or none.")
+    grpc_tls_key: Path | None = _named("GRPC_TLS_KEY", about="The key of GRPC_TLS_CERT.")
+    max_workers: Annotated[int, Field(ge=1, le=1000)] | None = _named(
+        "MAX_WORKERS", about="Calls handled at the same time. Default: DATABASE_POOL_SIZE."
+    )
+
+    otel_endpoint: WebAddress | None = _named(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        section="Traces",
+        example="http://localhost:4318",
+        about="A collector that takes OTLP over HTTP: spans are recorded and sent there. Unset: none are. Needs `kassa[otel]`. "
+        "What else the library knows (OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_MAX_QUEUE_SIZE and so on) counts from the environment.",
+    )
+    otel_traces_endpoint: WebAddress | None = _named(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", about="The whole address instead, with its path."
+    )
+    otel_protocol: str | None = _named("OTEL_EXPORTER_OTLP_PROTOCOL", example="http/protobuf", about="There is one.")
+    otel_headers: str | None = _named("OTEL_EXPORTER_OTLP_HEADERS", secret=True, about="Sent along: name=value,name=value")
+    otel_service_name: str | None = _named("OTEL_SERVICE_NAME", example="kassa", about="What this process is called in traces.")
+    otel_sampler: str | None = _named(
+        "OTEL_TRACES_SAMPLER", example=SAMPLERS[0], about=f"Which traces are recorded: {', '.join(SAMPLERS)}"
+    )
+    otel_sampler_arg: str | None = _named("OTEL_TRACES_SAMPLER_ARG", example="1", about="The part of them, 0 to 1.")
+    otel_sdk_disabled: bool = _named("OTEL_SDK_DISABLED", default=False, about="true: no spans, whatever else is set.")
+
+    app_name: str | None = _named(
+        "APP_NAME",
+        section="Names of an older installation: accepted, and not used",
+        about="Kassa is called Kassa.",
+    )
+    debug: str | None = _named("DEBUG", about="See LOG_LEVEL, API_DOCS and PRODUCTION.")
+    paytech_api_key: str | None = _named("PAYTECH_API_KEY", secret=True, about="No licence is needed.")
 
     @classmethod
     def load(cls, development: bool, *, need: Iterable[str] = REQUIRED, **given: Any) -> Self:  # noqa: FBT001 - Settings.load(True) is said in few places
@@ -259,13 +441,14 @@ class Settings(BaseSettings):
             raise SettingsError(_first_problem(error)) from None
         if "production" not in read.model_fields_set:
             read = read.model_copy(update={"production": not development})
-        read = read.model_copy(update=_derived(read, development=development))
-        _check_pairs(read)
+        read = read.model_copy(update=derived(read, development=development))
+        check_pairs(read)
+        check_traces(read)
         if read.production:
             check_production(read, need)
             return read
         make_home(read.kassa_home)
-        return read.model_copy(update=_development_secrets(read))
+        return read.model_copy(update=development_secrets(read))
 
     def for_serving(self) -> tuple[Self, list[str]]:
         """The settings with the HTTP surfaces that can be served, and a line for each that is left out.
@@ -306,91 +489,3 @@ def _as_written(name: str) -> str:
         if name in choices:
             return next((choice for choice in choices if os.environ.get(choice)), name)
     return name
-
-
-def _derived(read: Settings, *, development: bool) -> dict[str, Any]:
-    """The settings that follow from others when they are not set."""
-    alone = read.surfaces == ("grpc",) and "grpc_port" not in read.model_fields_set
-    loopback = not (read.production or read.lan)
-    return {
-        "kassa_home": read.kassa_home.expanduser().absolute(),
-        "http_host": "127.0.0.1" if loopback else _EVERYWHERE if read.lan else read.http_host,
-        "grpc_port": read.port if alone and read.port else read.grpc_port,
-        "database_url": _one_database(read),
-        "drain_s": (5.0 if read.production else 0.0) if read.drain_s is None else read.drain_s,
-        "trust_merchant_header": development and not read.production
-        if read.trust_merchant_header is None
-        else read.trust_merchant_header,
-        "verify_every_s": (60.0 if read.production else 0.0) if read.verify_every_s is None else read.verify_every_s,
-        "card_limits": read.card_limits or CardLimits(on=read.production),
-        "grpc_payment_provider": read.grpc_payment_provider or ("external" if read.production else "simulated"),
-        "grpc_require_api_key": read.production if read.grpc_require_api_key is None else read.grpc_require_api_key,
-        "grpc_reflection": not read.production if read.grpc_reflection is None else read.grpc_reflection,
-        "max_workers": read.max_workers or read.pool_size,
-        "public_url": read.public_url or f"http://localhost:{read.http_port}",
-        "redis_url": read.redis_url or (f"redis://{read.redis_host}:{read.redis_port}/0" if read.redis_host else None),
-        "api_docs": not read.production if read.api_docs is None else read.api_docs,
-        "pages": (("buyer", "office") if read.production else PAGES) if read.pages is None else read.pages,
-        "email_backend": read.email_backend or ("none" if read.production else "console"),
-        "allow_private_callbacks": not read.production if read.allow_private_callbacks is None else read.allow_private_callbacks,
-        "simulated_payments": not read.production if read.simulated_payments is None else read.simulated_payments,
-        "payme_is_test_mode": not read.production and read.payme_id is None
-        if read.payme_is_test_mode is None
-        else read.payme_is_test_mode,
-        "payme_subscribe": not read.production and read.payme_id is None if read.payme_subscribe is None else read.payme_subscribe,
-    }
-
-
-def _check_pairs(read: Settings) -> None:
-    _check_email(read)
-    _check_cashbox(read)
-    if (read.grpc_tls_cert is None) != (read.grpc_tls_key is None):
-        missing = "GRPC_TLS_KEY" if read.grpc_tls_key is None else "GRPC_TLS_CERT"
-        raise SettingsError(f"{missing} is not set; a certificate and its key are needed, or neither")
-    for name, path in (("GRPC_TLS_CERT", read.grpc_tls_cert), ("GRPC_TLS_KEY", read.grpc_tls_key)):
-        if path is not None and not os.access(path, os.R_OK):
-            raise SettingsError(f"{name} names a file that cannot be read")
-
-
-def _check_email(read: Settings) -> None:
-    sender = read.email_from if read.email_from != _NOBODY else None
-    needed = {
-        "smtp": {"SMTP_HOST": read.smtp_host, "EMAIL_FROM": sender},
-        "mailgun": {"MAILGUN_DOMAIN": read.mailgun_domain, "MAILGUN_API_KEY": read.mailgun_api_key, "EMAIL_FROM": sender},
-    }
-    for name, value in needed.get(read.email_backend or "", {}).items():
-        if not value:
-            raise SettingsError(f"{name} is not set; EMAIL_BACKEND={read.email_backend} needs it")
-
-
-def _check_cashbox(read: Settings) -> None:
-    """One of the pair alone would be a webhook that lets nobody in, or a key that opens nothing. An empty one is a slip."""
-    pair = {"PAYME_ID": read.payme_id, "PAYME_KEY": read.payme_key}
-    missing = [name for name, value in pair.items() if value is None]
-    for name in missing:
-        if name in os.environ:
-            raise SettingsError(f"{name} is empty; set PAYME_ID and PAYME_KEY, or neither")
-    if len(missing) == 1:
-        raise SettingsError(f"{missing[0]} is not set; set PAYME_ID and PAYME_KEY, or neither")
-
-
-def _one_database(read: Settings) -> str:
-    """`DATABASE_URL`, or `PAYMENTS_DB_URL` where that is what an older installation has."""
-    if read.database_url and read.payments_db_url and read.database_url != read.payments_db_url:
-        raise SettingsError("PAYMENTS_DB_URL names another database than DATABASE_URL; set one of them")
-    return read.database_url or read.payments_db_url or ""
-
-
-def _development_secrets(read: Settings) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    if not read.jwt_secret:
-        made["jwt_secret"] = kept_secret(read.kassa_home, "jwt_secret", lambda: secrets.token_urlsafe(48))
-    if not read.kassa_secret:
-        text = kept_secret(read.kassa_home, "kassa_secret", lambda: base64.b64encode(secrets.token_bytes(32)).decode())
-        made["kassa_secret"] = base64.b64decode(text)
-    if not read.provider_webhook_secret:
-        made["provider_webhook_secret"] = kept_secret(read.kassa_home, "provider_webhook_secret", lambda: secrets.token_urlsafe(32))
-    if not read.payme_id:
-        made["payme_id"] = SANDBOX_CASHBOX
-        made["payme_key"] = kept_secret(read.kassa_home, "payme_key", lambda: secrets.token_hex(18))
-    return made

@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from kassa.kit.database import Database, Reader, Row, Tx
+from kassa.kit.by_merchant import by_merchant
+from kassa.kit.database import Database, Reader, Row, Tx, placeholders
 from kassa.kit.ids import new_id
 from kassa.staff.model import IDLE, LONGEST, SPAN, Account, Session
 
@@ -78,7 +79,7 @@ async def set_disabled(tx: Tx, merchant_id: str, account_id: uuid.UUID, *, disab
     return bool(
         await tx.execute(
             """
-            UPDATE staff_accounts SET disabled_at = CASE WHEN $3 THEN kassa_now() END
+            UPDATE staff_accounts SET disabled_at = kassa_now() + make_interval(secs => CASE WHEN $3 THEN 0 END)
              WHERE merchant_id = $1 AND account_id = $2 AND (disabled_at IS NULL) = $3
             """,
             merchant_id, account_id, disabled,
@@ -152,11 +153,14 @@ async def count_try(db: Database, merchant_id: str, kind: str, key: bytes) -> tu
     """Count a try; how many that makes in its time, and in how many seconds that time is over."""
     row = await db.row(
         """
-        INSERT INTO staff_tries AS t (merchant_id, kind, key, tries, since) VALUES ($1, $2, $3, 1, kassa_now())
-        ON CONFLICT (merchant_id, kind, key) DO UPDATE
-           SET tries = CASE WHEN t.since <= kassa_now() - $4::interval THEN 1 ELSE t.tries + 1 END,
-               since = CASE WHEN t.since <= kassa_now() - $4::interval THEN kassa_now() ELSE t.since END
-        RETURNING tries, ceil(extract(epoch FROM least($4::interval, since + $4::interval - kassa_now())))::int AS wait_s
+        WITH counted AS (
+            INSERT INTO staff_tries AS t (merchant_id, kind, key, tries, since) VALUES ($1, $2, $3, 1, kassa_now())
+            ON CONFLICT (merchant_id, kind, key) DO UPDATE
+               SET tries = CASE WHEN excluded.since - t.since >= $4::interval THEN 1 ELSE t.tries + 1 END,
+                   since = CASE WHEN excluded.since - t.since >= $4::interval THEN excluded.since ELSE t.since END
+            RETURNING tries, since
+        )
+        SELECT tries, ceil(extract(epoch FROM least($4::interval, since + $4::interval - kassa_now())))::int AS wait_s FROM counted
         """,
         merchant_id, kind, key, SPAN,
     )  # fmt: skip
@@ -182,25 +186,40 @@ async def take_back_try(reader: Reader, merchant_id: str, kind: str, key: bytes)
 
 async def sweep(reader: Reader, limit: int = 1000) -> int:
     """Forget tries whose time is over and sessions of more than 90 days ago, at most `limit` of each; returns how many."""
-    tries = await reader.execute(
+    tries = await reader.rows(
+        "SELECT merchant_id, kind, key FROM staff_tries WHERE since < kassa_now() - $1::interval ORDER BY since LIMIT $2",
+        SPAN,
+        limit,
+    )
+    sessions = await reader.rows(
         """
-        DELETE FROM staff_tries t USING (
-            SELECT merchant_id, kind, key FROM staff_tries WHERE since < kassa_now() - $1::interval
-             ORDER BY since LIMIT $2 FOR UPDATE SKIP LOCKED) old
-         WHERE (t.merchant_id, t.kind, t.key) = (old.merchant_id, old.kind, old.key)
-        """,
-        SPAN, limit,
-    )  # fmt: skip
-    sessions = await reader.execute(
-        """
-        DELETE FROM staff_sessions s USING (
-            SELECT merchant_id, session_id FROM staff_sessions WHERE created_at < kassa_now() - $1::interval
-             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) old
-         WHERE (s.merchant_id, s.session_id) = (old.merchant_id, old.session_id)
+        SELECT merchant_id, session_id FROM staff_sessions
+         WHERE created_at < kassa_now() - $1::interval ORDER BY created_at LIMIT $2
         """,
         timedelta(days=90), limit,
     )  # fmt: skip
-    return tries + sessions
+    swept = 0
+    for merchant_id, old in by_merchant(tries).items():
+        swept += await reader.execute(
+            """
+            DELETE FROM staff_tries t USING (
+                SELECT o.kind, o.key FROM unnest($2::text[], $3::bytea[]) AS named (kind, key)
+                  JOIN staff_tries o ON o.merchant_id = $1 AND o.kind = named.kind AND o.key = named.key
+                 WHERE o.since < kassa_now() - $4::interval FOR UPDATE OF o SKIP LOCKED) old
+             WHERE t.merchant_id = $1 AND (t.kind, t.key) = (old.kind, old.key)
+            """,
+            merchant_id, *placeholders([(row["kind"], row["key"]) for row in old], 2), SPAN,
+        )  # fmt: skip
+    for merchant_id, old in by_merchant(sessions).items():
+        swept += await reader.execute(
+            """
+            DELETE FROM staff_sessions s USING (
+                SELECT session_id FROM staff_sessions WHERE merchant_id = $1 AND session_id = ANY ($2) FOR UPDATE SKIP LOCKED) old
+             WHERE s.merchant_id = $1 AND s.session_id = old.session_id
+            """,
+            merchant_id, [row["session_id"] for row in old],
+        )  # fmt: skip
+    return swept
 
 
 def _account(row: Row) -> Account:

@@ -49,6 +49,11 @@ class Story:
     payment_ids: Sequence[uuid.UUID]
     entries: Sequence[Entry]
 
+    @property
+    def trace_ids(self) -> list[str]:
+        """The traces in which it happened, in the order of their first events."""
+        return list(dict.fromkeys(each.details["trace_id"] for each in self.entries if "trace_id" in each.details))
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

@@ -119,7 +119,7 @@ def _of_event(event: Told, moves: Iterable[Happening]) -> _Placed:
         move = next((each for each in moves if each.sequence == event.sequence), None)
         details |= {} if move is None else _known(tracking_number=move.tracking_number, carrier=move.carrier)
     place = _place(event.occurred_at, event.subject, _phase(event.type), event.sequence)
-    return place, family, title, {"type": event.type, **details}
+    return place, family, title, {"type": event.type, **details, **_known(trace_id=event.trace_id)}
 
 
 def _of_update(event: Told, moves: Iterable[Happening]) -> str:

@@ -42,7 +42,7 @@ _DELIVERIES = """
            coalesce(sum(d.pending), 0)::bigint AS pending, coalesce(sum(d.retrying), 0)::bigint AS retrying,
            coalesce(sum(d.processing), 0)::bigint AS processing, coalesce(sum(d.blocked), 0)::bigint AS blocked,
            coalesce(sum(d.dead), 0)::bigint AS dead
-      FROM endpoints p CROSS JOIN LATERAL (
+      FROM (
         SELECT (SELECT min(next_at) FROM deliveries w WHERE w.merchant_id = p.merchant_id AND w.endpoint_id = p.endpoint_id
                    AND w.status IN ('pending', 'retrying') AND w.next_at <= kassa_now()) AS due_at,
                (SELECT count(*) FROM deliveries w WHERE w.merchant_id = p.merchant_id AND w.endpoint_id = p.endpoint_id
@@ -54,6 +54,6 @@ _DELIVERIES = """
                (SELECT count(*) FROM deliveries w WHERE w.merchant_id = p.merchant_id AND w.endpoint_id = p.endpoint_id
                    AND w.status = 'blocked') AS blocked,
                (SELECT count(*) FROM deliveries w WHERE w.merchant_id = p.merchant_id AND w.endpoint_id = p.endpoint_id
-                   AND w.status = 'failed') AS dead) d
-     WHERE p.deleted_at IS NULL
+                   AND w.status = 'failed') AS dead
+          FROM endpoints p WHERE p.deleted_at IS NULL) d
 """

@@ -22,6 +22,7 @@ from kassa.events.feed import known_events, recorded_events
 from kassa.kit import crash
 from kassa.kit.context import Context
 from kassa.kit.errors import KassaError
+from kassa.kit.figures import beat
 from kassa.kit.ids import parse
 from kassa.webhooks.delivery import Deliverer, Due
 from kassa.webhooks.delivery.deliverer import MOST_TASKS
@@ -184,6 +185,7 @@ async def _publish_due(ctx: Context, broker: Broker, stop: asyncio.Event) -> Non
         try:
             if await broker.ready(_LOOK_S) and await publish_due(ctx, broker) == _DUE:
                 pause_s = 0.0
+            beat("deliver", "deliver")
         except KassaError as error:
             log.warning("later attempts: %s", error.code)
             pause_s = _AGAIN_S

@@ -38,18 +38,21 @@ class EndpointDisabled(Refused):
     """The endpoint is disabled"""  # noqa: D400
 
     code = "endpoint_disabled"
+    advice = "Enable the endpoint first."
 
 
 class EndpointLimit(Refused):
     """A merchant may have at most 10 endpoints"""  # noqa: D400
 
     code = "endpoint_limit"
+    advice = "Delete an endpoint that is not needed."
 
 
 class CallbackUrlRefused(Refused):
     """Callback URL refused"""  # noqa: D400
 
     code = "callback_url_refused"
+    advice = "Name a public https address without user, password or fragment."
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Callback URL refused: {reason}")

@@ -21,14 +21,14 @@ _MADE = """
     delivery_made AS (
         INSERT INTO deliveries
             (merchant_id, endpoint_id, delivery_id, event_id, event_type, subject, sequence, status, next_at, created_at)
-        SELECT e.merchant_id, p.endpoint_id, kassa_delivery_id(e.event_id, p.endpoint_id), e.event_id,
+        SELECT $1, p.endpoint_id, kassa_delivery_id(e.event_id, p.endpoint_id), e.event_id,
                e.type, e.subject, e.sequence,
                CASE p.status WHEN 'enabled' THEN 'pending' ELSE 'blocked' END,
                CASE p.status WHEN 'enabled' THEN kassa_now(){wait} END, kassa_now()
-          FROM event_recorded e JOIN endpoints p ON p.merchant_id = e.merchant_id AND p.deleted_at IS NULL
+          FROM event_recorded e JOIN endpoints p ON p.merchant_id = $1 AND p.deleted_at IS NULL
          WHERE CASE e.type WHEN 'test.ping' THEN e.subject = 'endpoint:' || p.endpoint_id
                            ELSE p.events && ARRAY[e.type, split_part(e.type, '.', 1) || '.*', '*'] END
-           AND (NOT p.hidden OR NOT EXISTS (SELECT FROM endpoints own WHERE own.merchant_id = p.merchant_id
+           AND (NOT p.hidden OR NOT EXISTS (SELECT FROM endpoints own WHERE own.merchant_id = $1
                                                AND NOT own.hidden AND own.deleted_at IS NULL))
         RETURNING 1)
 """
@@ -146,7 +146,8 @@ async def all_endpoints(reader: Reader, merchant_id: str | None, limit: int) -> 
 
 async def lock_merchants(tx: Tx, merchant_ids: Sequence[str]) -> None:
     """Let one transaction at a time make endpoints for these merchants: no row of ours is there to be locked before the first."""
-    await tx.execute("SELECT FROM merchants WHERE merchant_id = ANY($1) ORDER BY merchant_id FOR NO KEY UPDATE", list(merchant_ids))
+    for merchant_id in sorted(set(merchant_ids)):
+        await tx.execute("SELECT FROM merchants WHERE merchant_id = $1 FOR NO KEY UPDATE", merchant_id)
 
 
 async def count_own(tx: Tx, merchant_id: str) -> int:
@@ -204,7 +205,7 @@ async def set_secret(
         f"""
         UPDATE endpoints
            SET secret = $3, old_secret = CASE WHEN $4 > 0 THEN secret END,
-               old_secret_until = CASE WHEN $4 > 0 THEN kassa_now() + make_interval(secs => $4) END,
+               old_secret_until = kassa_now() + make_interval(secs => CASE WHEN $4 > 0 THEN $4 END),
                description = coalesce($5, description), updated_at = kassa_now()
          WHERE merchant_id = $1 AND endpoint_id = $2
         RETURNING {_ENDPOINT}

@@ -27,36 +27,44 @@ class Tick:
 
 
 async def _sweep_keys(ctx: Context) -> int:
+    """Delete idempotency keys whose time is over; returns how many."""
     return await once.sweep(ctx.db)
 
 
 async def _forget_heard(ctx: Context) -> int:
+    """Delete the ids of old messages from elsewhere; returns how many."""
     return await heard.sweep(ctx.db)
 
 
 async def _forget_measures(ctx: Context) -> int:
+    """Delete measures of tried cards that are empty again; returns how many."""
     return await cardwatch.sweep(ctx.db)
 
 
 async def _forget_tries(ctx: Context) -> int:
+    """Delete old tries to sign in, and sessions that ended long ago; returns how many."""
     return await staff.sweep(ctx.db)
 
 
 async def _look_at_grown_tables(ctx: Context) -> int:
+    """Tell the database's planner of tables that have grown since it last looked."""
     await statistics.look_at_grown_tables(ctx.db)
     return 0
 
 
 async def _reclaim(ctx: Context) -> int:
+    """Make deliveries due again whose process died over an attempt; returns how many."""
     return await ctx.port(Deliverer).reclaim(ctx)
 
 
 async def _watch(ctx: Context) -> int:
+    """Look at the invariants for about a second, if it is time; what is broken becomes a case and a figure."""
     await verify.turn(ctx)
     return 0
 
 
 async def _tidy(ctx: Context) -> int:
+    """Switch off endpoints that answer nothing good, follow up what was disabled, and delete what is old; returns how much."""
     return await ctx.port(Deliverer).tidy(ctx)
 
 

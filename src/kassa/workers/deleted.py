@@ -23,6 +23,7 @@ from kassa.kit.bell import Ear
 from kassa.kit.context import Context
 from kassa.kit.database import DatabaseAway
 from kassa.kit.errors import Busy, KassaError
+from kassa.kit.figures import beat
 from kassa.kit.jsontext import BadJson, parse
 from kassa.kit.redis import Redis
 from kassa.orders import AMBASSADORS
@@ -194,7 +195,11 @@ async def _by_the_clock(ctx: Context, lost: Ear) -> None:
 
 async def _look(ctx: Context, lost: Ear) -> None:
     while True:
-        if await lost.wait(_IDLE_S) and not await _revalidate(ctx):
+        if not await lost.wait(_IDLE_S):
+            continue
+        if await _revalidate(ctx):
+            beat("ambassadors", "ambassadors")
+        else:
             await asyncio.sleep(_LOOK_AGAIN_S)
             lost.ring()
 

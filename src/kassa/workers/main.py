@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Iterable
 
-from kassa.kit.context import Context
+from kassa.kit.context import Context, concerning
 from kassa.kit.errors import KassaError
+from kassa.kit.figures import WORKER_EVERY, WORKER_FAILURES, WORKER_FOUND, WORKER_TURN, beat
 from kassa.workers.clockwork import CLOCKWORK, Tick
 from kassa.workers.standing import STANDING, Standing
 
@@ -34,6 +36,7 @@ def _names(workers: Iterable[Tick | Standing]) -> list[str]:
 
 
 async def _stand(ctx: Context, standing: Standing, stop: asyncio.Event) -> None:
+    WORKER_EVERY.labels(standing.name, standing.name).set(standing.looks_s)
     while not stop.is_set():
         try:
             await standing.work(ctx, stop)
@@ -43,18 +46,27 @@ async def _stand(ctx: Context, standing: Standing, stop: asyncio.Event) -> None:
 
 
 async def _keep(ctx: Context, tick: Tick, stop: asyncio.Event) -> None:
+    labels = tick.name, tick.act.__name__.strip("_")
+    WORKER_EVERY.labels(*labels).set(tick.every_s)
+    WORKER_FAILURES.labels(tick.name)
     while not stop.is_set():
-        pause = tick.every_s
+        pause, began = tick.every_s, time.perf_counter()
         try:
-            if await tick.act(ctx):
+            with concerning():
+                found = await tick.act(ctx)
+            if found:
                 pause = 0.05
+            WORKER_FOUND.labels(*labels).inc(found)
+            beat(*labels)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next turn may go well
             _note(tick.name, error)
             pause = max(pause, _AFTER_FAILURE_S)
+        WORKER_TURN.note(time.perf_counter() - began, *labels)
         await _pause(stop, pause)
 
 
 def _note(name: str, error: Exception) -> None:
+    WORKER_FAILURES.labels(name).inc()
     if isinstance(error, KassaError):
         log.warning("%s: %s", name, error.code)
     else:

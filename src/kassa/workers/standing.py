@@ -16,9 +16,13 @@ from kassa.workers import deleted
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`work` goes on until the event that it is given is set; when it fails it is begun again."""
+    """`work` goes on until the event that it is given is set; when it fails it is begun again.
+
+    `looks_s`: how long at most it rests between two looks at what there is to do, each of which it notes as a `beat`.
+    """
 
     name: str
+    looks_s: float
     work: Callable[[Context, asyncio.Event], Awaitable[None]]
 
 
@@ -31,7 +35,7 @@ async def _deliver(ctx: Context, stop: asyncio.Event) -> None:
 
 
 STANDING = (
-    Standing("relay", relay.run),
-    Standing("deliver", _deliver),
-    Standing("ambassadors", deleted.run),
+    Standing("relay", 1.0, relay.run),
+    Standing("deliver", 1.0, _deliver),
+    Standing("ambassadors", 300.0, deleted.run),
 )

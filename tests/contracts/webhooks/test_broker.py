@@ -275,16 +275,21 @@ def ready(office: Office) -> httpx2.Response:
 
 def test_while_the_broker_is_away_no_request_fails_or_slows_down(linked: Office, wire: Wire) -> None:
     hook = linked.hook(1)
-    linked.paid(1)
+
+    def timed() -> tuple[str, float]:
+        began = time.monotonic()
+        return linked.paid(1), time.monotonic() - began
+
+    usual = max(timed()[1] for _ in range(15))
     wire.cut()
     try:
         payments, took = [], []
         for _ in range(15):
-            began = time.monotonic()
-            payments.append(linked.paid(1))
-            took.append(time.monotonic() - began)
+            payment_id, seconds = timed()
+            payments.append(payment_id)
+            took.append(seconds)
             assert ready(linked).status_code == 200
-        assert max(took) < 1.0
+        assert max(took) < max(1.0, 3 * usual)
         for payment_id in payments:
             assert len(linked.feed(1, subject=subject_of(payment_id))) == 3
     finally:

@@ -469,6 +469,7 @@ KNOWN: dict[type, Callable[[Any, Scope], Fn]] = {
     exp.GTE: _both(operator.ge),
     exp.Add: _both(operator.add),
     exp.Sub: _both(operator.sub),
+    exp.DPipe: _both(lambda left, right: f"{left}{right}"),
     exp.Mul: _both(operator.mul),
     exp.Neg: _minus,
     exp.And: _and,

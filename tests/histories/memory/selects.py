@@ -274,13 +274,14 @@ def columns_of(table: str) -> list[str]:
 
 
 def compile_columns(nodes: Sequence[Any], scope: Scope) -> tuple[list[str], list[Fn]]:
-    """Names and values of a list of columns; `*` is all of them."""
+    """Names and values of a list of columns; `*` is all of them, `a.*` those of one source."""
     names: list[str] = []
     values: list[Fn] = []
     for node in nodes:
-        if isinstance(node, exp.Star):
-            for alias, columns in scope.sources.items():
-                for column in columns:
+        of_one = isinstance(node, exp.Column) and isinstance(node.this, exp.Star)
+        if of_one or isinstance(node, exp.Star):
+            for alias in [node.table] if of_one else scope.sources:
+                for column in scope.sources[alias]:
                     names.append(column)
                     values.append(_of(alias, column))
             continue

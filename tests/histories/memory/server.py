@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -92,13 +92,26 @@ def _compile(node: Any, scope: Scope) -> Query:
     return compile_change(node, scope) if isinstance(node, exp.Insert | exp.Update | exp.Delete) else compile_query(node, scope)
 
 
+class Parts(dict[str, list[Values]]):
+    """The parts of a `WITH`: each runs when somebody draws from it; one that writes and that nobody draws from runs last."""
+
+    def __init__(self, statement: Statement, env: dict[str, Any]) -> None:
+        super().__init__()
+        self._queries, self._env = {f"@{name}": query for name, query in statement.parts}, env
+
+    def __missing__(self, name: str) -> list[Values]:
+        query = self._queries[name]
+        found = self[name] = [dict(zip(query.columns, row, strict=True)) for row in query.rows(self._env)]
+        return found
+
+
 class Run:
     """One statement while it runs: its parameters and moment, and the writes that wait for its end."""
 
     def __init__(self, session: Connection, args: Sequence[Any], now: datetime) -> None:
         self.args, self.now, self.clock = args, now, session.server.clock()
         self.tables, self.transaction, self._session = session.server.tables, session.transaction, session
-        self.parts: dict[str, list[Values]] = {}
+        self.parts: Mapping[str, list[Values]] = {}
         self._changed: dict[int, tuple[str, Row, Values | None]] = {}
         self._new: list[tuple[str, Values]] = []
 
@@ -347,9 +360,11 @@ class Connection:
 
     def _run(self, statement: Statement, run: Run) -> list[tuple[Any, ...]]:
         env: dict[str, Any] = {"$": run}
-        for name, query in statement.parts:
-            run.parts[f"@{name}"] = [dict(zip(query.columns, row, strict=True)) for row in query.rows(env)]
+        run.parts = Parts(statement, env)
         rows = statement.main.rows(env)
+        for name, query in statement.parts:
+            if query.writes:
+                run.parts[f"@{name}"]
         run.apply()
         return rows
 

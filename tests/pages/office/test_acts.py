@@ -122,13 +122,13 @@ def test_a_form_of_another_session_or_another_site_is_worth_nothing(house: Serve
 
 def test_a_refund_by_lines_puts_the_goods_back_and_has_one_line(house: Server, admin: Clerk) -> None:
     bought = buy(house)
-    on_hand = "SELECT on_hand FROM stock_levels WHERE merchant_id = '1' AND channel = 'shop' AND product_id = 'prod_001'"
-    before = house.sql(on_hand)[0]["on_hand"]
+    available = "SELECT available FROM stock_levels WHERE merchant_id = '1' AND channel = 'shop' AND product_id = 'prod_001'"
+    before = house.sql(available)[0]["available"]
     admin.act(f"/office/orders/{bought['order_id']}/refund", why="one was broken", quantity__prod_001="1", restock__prod_001="yes")
     assert admin.said == "The money was given back."
     after = order(house, bought["order_id"])
     assert (after["refunded_minor"], after["status"], after["payment"]) == (9990, "paid", "paid")
-    assert house.sql(on_hand)[0]["on_hand"] == before + 1
+    assert house.sql(available)[0]["available"] == before + 1
     assert lines_of(house, f"payment:{bought['payment_id']}") == [("admin:admin", "payment.refund", "one was broken")]
 
 
@@ -233,12 +233,12 @@ def test_a_payment_in_doubt_is_resolved_by_a_persons_word(house: Server, admin: 
 
 def test_stock_is_changed_once_a_form_and_never_below_what_is_reserved(house: Server, admin: Clerk) -> None:
     address, about = "/office/products/shop/prod_009/stock", "product:shop:prod_009"
-    before = house.sql("SELECT on_hand FROM stock_levels WHERE channel = 'shop' AND product_id = 'prod_009'")[0]["on_hand"]
+    before = house.sql("SELECT available FROM stock_levels WHERE channel = 'shop' AND product_id = 'prod_009'")[0]["available"]
     admin.open(address)
     fields = admin.form(address).fields | {"change": "-3", "why": "three were broken"}
     for _ in range(3):
         assert admin.client.post(address, data=fields, follow_redirects=False).status_code == 303
-    after = house.sql("SELECT on_hand FROM stock_levels WHERE channel = 'shop' AND product_id = 'prod_009'")[0]["on_hand"]
+    after = house.sql("SELECT available FROM stock_levels WHERE channel = 'shop' AND product_id = 'prod_009'")[0]["available"]
     assert after == before - 3
     admin.act(address, change="-999999", why="all are gone")
     assert (admin.status, admin.said) == (422, "The stock cannot be lowered below what is reserved.")

@@ -41,7 +41,7 @@ def change(town: Server, product: str, *, price: int | None = None, stock: int |
         product, price, sold,
     )  # fmt: skip
     if stock is not None:
-        town.sql("UPDATE stock_levels SET on_hand = reserved + $2 WHERE channel = 'shop' AND product_id = $1", product, stock)
+        town.sql("UPDATE stock_levels SET available = $2 WHERE channel = 'shop' AND product_id = $1", product, stock)
 
 
 def test_what_is_added_is_in_the_cart(browser: Browser) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from tests.factories import Shop, at_once, open_shop
 
-from kassa import carts
+from kassa import carts, catalog
 from kassa.carts import (
     Cart,
     CartChanged,
     CartFull,
     LineMissing,
     NotEnough,
-    ReturnedLine,
     TooMany,
 )
+from kassa.carts.model import ReturnedLine
 from kassa.catalog import Offer
 from kassa.kit.database import DatabaseAway
 from kassa.kit.ids import new_id
@@ -29,12 +29,27 @@ def offer(product_id: str, stock: int | None = None, price: int = 100) -> Offer:
 
 
 async def add(
-    shop: Shop, product_id: str, quantity: int = 1, *, version: int | None = None, buyer: str = "ann", **how: Any
+    shop: Shop,
+    product_id: str,
+    quantity: int = 1,
+    *,
+    version: int | None = None,
+    buyer: str = "ann",
+    alone: bool = False,
+    here: bool = False,
+    **how: Any,
 ) -> Cart:
-    async with shop.db.transaction("cart.add") as tx:
-        offered = offer(product_id, **how)
-        cart, _ = await carts.add_line(tx, shop.merchant_id, "shop", buyer, product_id, offered, quantity, version)
-    return cart
+    """Add as surfaces do: once more for as long as the cart has moved meanwhile. With `here` the statement reads the offer itself."""
+    offered: Any = catalog.offer_here(shop.ctx, shop.channel) if here else offer(product_id, **how)
+    edit = (shop.merchant_id, "shop", buyer, product_id, offered, quantity, version)
+    while True:
+        try:
+            if alone or here:
+                return (await carts.add_line_alone(shop.ctx, *edit))[0]
+            async with shop.db.transaction("cart.add") as tx:
+                return (await carts.add_line(tx, *edit))[0]
+        except carts.CartMoved:
+            continue
 
 
 async def remove(shop: Shop, cart: Cart, place: int = 0, version: int | None = None) -> Cart:
@@ -56,8 +71,12 @@ async def change(shop: Shop, product_id: str, quantity: int, version: int | None
 
 
 async def take(shop: Shop, cart: Cart) -> bool:
-    async with shop.db.transaction("cart.take") as tx:
-        return await carts.take_lines(tx, cart)
+    try:
+        async with shop.db.transaction("cart.take") as tx:
+            await carts.take_lines(tx, cart)
+    except carts.CartMoved:
+        return False
+    return True
 
 
 async def give_back(shop: Shop, cart: Cart, *lines: tuple[str, int]) -> None:
@@ -97,9 +116,10 @@ async def test_a_line_remembers_what_the_buyer_saw_last(shop: Shop) -> None:
     assert (await shop.cart("ann")).lines[0].seen_price_minor == 90
 
 
-async def test_a_hundred_adds_at_once_all_count(shop: Shop) -> None:
-    cart = await add(shop, "mouse")
-    answers = await at_once(*(add(shop, ["mouse", "lamp"][n % 2], 1 + n % 3) for n in range(100)))
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a transaction"])
+async def test_a_hundred_adds_at_once_all_count(shop: Shop, *, alone: bool) -> None:
+    cart = await add(shop, "mouse", alone=alone)
+    answers = await at_once(*(add(shop, ["mouse", "lamp"][n % 2], 1 + n % 3, alone=alone) for n in range(100)))
     assert not [each for each in answers if isinstance(each, BaseException)]
     expected = {"mouse": 1 + sum(1 + n % 3 for n in range(0, 100, 2)), "lamp": sum(1 + n % 3 for n in range(1, 100, 2))}
     version, lines = await shown(shop)
@@ -109,39 +129,71 @@ async def test_a_hundred_adds_at_once_all_count(shop: Shop) -> None:
     assert {each.cart_id for each in answers} == {cart.cart_id}
 
 
-async def test_a_hundred_products_fit_and_the_next_one_does_not(shop: Shop) -> None:
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a transaction"])
+async def test_a_hundred_products_fit_and_the_next_one_does_not(shop: Shop, *, alone: bool) -> None:
     for n in range(100):
-        await add(shop, f"product-{n}")
+        await add(shop, f"product-{n}", alone=alone)
     with pytest.raises(CartFull):
-        await add(shop, "one-more")
+        await add(shop, "one-more", alone=alone)
     version, lines = await shown(shop)
     assert (version, len(lines)) == (100, 100)
-    await add(shop, "product-7")
+    await add(shop, "product-7", alone=alone)
     assert (await shown(shop))[0] == 101, "more of a product that is there already still fits"
 
 
-async def test_many_at_once_never_get_more_than_a_hundred_products_in(shop: Shop) -> None:
-    answers = await at_once(*(add(shop, f"product-{n}") for n in range(110)))
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a transaction"])
+async def test_many_at_once_never_get_more_than_a_hundred_products_in(shop: Shop, *, alone: bool) -> None:
+    answers = await at_once(*(add(shop, f"product-{n}", alone=alone) for n in range(110)))
     assert sum(isinstance(each, CartFull) for each in answers) == 10
     assert len((await shown(shop))[1]) == 100
 
 
-async def test_999_pieces_of_a_product_fit_and_one_more_does_not(shop: Shop) -> None:
-    await add(shop, "mouse", 500)
-    await add(shop, "mouse", 499)
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a transaction"])
+async def test_999_pieces_of_a_product_fit_and_one_more_does_not(shop: Shop, *, alone: bool) -> None:
+    await add(shop, "mouse", 500, alone=alone)
+    await add(shop, "mouse", 499, alone=alone)
     with pytest.raises(TooMany):
-        await add(shop, "mouse", 1)
+        await add(shop, "mouse", 1, alone=alone)
     assert await shown(shop) == (2, [("mouse", 999)])
     with pytest.raises(TooMany):
         await change(shop, "mouse", 1000)
 
 
-async def test_more_than_is_left_is_refused_by_what_the_line_would_become(shop: Shop) -> None:
-    await add(shop, "mouse", 6, stock=10)
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a transaction"])
+async def test_more_than_is_left_is_refused_by_what_the_line_would_become(shop: Shop, *, alone: bool) -> None:
+    await add(shop, "mouse", 6, stock=10, alone=alone)
     with pytest.raises(NotEnough) as refused:
-        await add(shop, "mouse", 5, stock=10)
+        await add(shop, "mouse", 5, stock=10, alone=alone)
     assert refused.value.details == {"productId": "mouse", "requested": 11, "available": 10}
     assert await shown(shop) == (1, [("mouse", 6)])
+
+
+async def test_an_offer_of_our_own_catalogue_is_read_by_the_edit_itself(shop: Shop) -> None:
+    await shop.db.execute("UPDATE products SET images = '{/mouse.png,/back.png}' WHERE product_id = 'mouse'")
+    asked = await shop.offer("mouse")
+    await add(shop, "mouse", 2, here=True)
+    await add(shop, "mouse", 97, here=True)
+    (line,) = (await shop.cart("ann")).lines
+    assert (line.product_id, line.quantity, line.seen_price_minor, line.seen_name, line.seen_image) == (
+        "mouse", 99, asked.price.minor, asked.name, "/mouse.png",
+    )  # fmt: skip
+    with pytest.raises(NotEnough) as refused:
+        await add(shop, "mouse", 5, here=True)
+    assert refused.value.details == {"productId": "mouse", "requested": 104, "available": 100}
+    with pytest.raises(CartChanged):
+        await add(shop, "mouse", 1, version=7, here=True)
+    assert (await shown(shop))[0] == 2
+
+
+@pytest.mark.parametrize("buyer", ["ann", "new"])
+async def test_what_is_not_sold_does_not_get_into_a_cart(shop: Shop, buyer: str) -> None:
+    await add(shop, "lamp", here=True)
+    await shop.db.execute("UPDATE products SET sold = false WHERE merchant_id = $1 AND product_id = 'mouse'", shop.merchant_id)
+    for product_id in ("mouse", "unicorn"):
+        with pytest.raises(catalog.UnknownProduct):
+            await add(shop, product_id, version=7, buyer=buyer, here=True)
+    assert await shown(shop) == (1, [("lamp", 1)])
+    assert await shop.db.value("SELECT count(*) FROM carts WHERE merchant_id = $1", shop.merchant_id) == 1
 
 
 async def test_a_cart_holds_nothing_back_from_other_buyers(shop: Shop) -> None:
@@ -166,9 +218,10 @@ async def test_an_edit_of_another_version_is_refused_with_the_present_one(shop: 
     assert await shown(shop) == (1, [("mouse", 2)])
 
 
-async def test_of_many_edits_of_one_version_one_is_made(shop: Shop) -> None:
-    await add(shop, "mouse")
-    answers = await at_once(*(add(shop, "mouse", version=1) for _ in range(20)))
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a transaction"])
+async def test_of_many_edits_of_one_version_one_is_made(shop: Shop, *, alone: bool) -> None:
+    await add(shop, "mouse", alone=alone)
+    answers = await at_once(*(add(shop, "mouse", version=1, alone=alone) for _ in range(20)))
     assert sum(isinstance(each, CartChanged) for each in answers) == 19
     assert await shown(shop) == (2, [("mouse", 2)])
 

@@ -209,10 +209,11 @@ async def test_whatever_buyers_do_the_stock_is_explained_by_its_journal_and_neve
     assert reserved == await shop.db.value(open_holds, shop.merchant_id)
 
 
-@pytest.mark.parametrize("change", ["on_hand = -1", "reserved = -1", "reserved = on_hand + 1"])
-async def test_the_database_itself_forbids_stock_below_zero(shop: Shop, change: str) -> None:
+async def test_the_database_itself_forbids_stock_below_zero(shop: Shop) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
-        await shop.db.execute(f"UPDATE stock_levels SET {change} WHERE merchant_id = $1 AND product_id = 'mouse'", shop.merchant_id)
+        await shop.db.execute(
+            "UPDATE stock_levels SET available = -1 WHERE merchant_id = $1 AND product_id = 'mouse'", shop.merchant_id
+        )
 
 
 async def adjust(shop: Shop, change: int, reference: str) -> None:

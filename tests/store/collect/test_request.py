@@ -562,11 +562,11 @@ async def test_a_caller_who_leaves_at_any_moment_leaves_a_whole_payment_or_none(
         await asyncio.sleep(turns / 40_000)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
+    await till.request("A-whole", key="key-whole")
     made = await till.payments()
     keys = dict(await till.keys())
     assert await till.used() == len(made) == len(keys)
     assert {f"key-{payment.ref.removeprefix('A-').zfill(5)}" for payment in made} == set(keys)
-    assert len(made) > 0, "some got through"
     open_ones = await till.db.rows(
         "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
     )

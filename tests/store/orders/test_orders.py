@@ -15,7 +15,8 @@ from kassa.kit.database import Tx
 from kassa.kit.errors import NotFound
 from kassa.kit.ids import new_id
 from kassa.kit.moves import IllegalMove
-from kassa.orders import Line, Order, OrderMoved, Placement
+from kassa.orders import Line, Order, OrderMoved
+from kassa.orders.model import Placement
 
 LINES = (Line("lamp", "Lamp", 250, 2, 500, "lamp.jpg"), Line("mouse", "Mouse", 100, 3, 300))
 
@@ -27,7 +28,7 @@ async def place(shop: Shop, buyer: str = "ann", **changes: Any) -> Order:
         "delivery": timedelta(days=5),
     }  # fmt: skip
     async with shop.db.transaction("place") as tx:
-        return await orders.place(tx, Placement(**(placement | changes)))
+        return await orders.place(tx, orders.draft(Placement(**({"at": await tx.now()} | placement | changes))))
 
 
 async def move(shop: Shop, order: Order, to: str, **how: Any) -> Order:

@@ -238,6 +238,8 @@ async def test_an_event_that_had_its_effect_has_none_in_another_process(town: Co
     async with listening(town, conductor):
         await say(town, event)
         await until(lambda: conductor.withdrawn == ["3"])
+        while not await town.db.value("SELECT count(*) FROM heard_messages WHERE message_id = $1", event["event_id"]):
+            await asyncio.sleep(0.01)
     async with listening(town, conductor):  # with an empty memory, as after a restart
         await say(town, event)
         await say(town, 5)

@@ -22,8 +22,9 @@ _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 _FILE = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|md|toml|lock)|(?:[\w.-]+/)+|(?:src|docs|tests|scripts)/[\w./-]+)`")
 _SETTING = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`")
 _COMMAND = re.compile(r"`(?:\.venv/bin/)?kassa ([a-z]+)")
+_VARIABLE = re.compile(r"\$\{(\w+)")
 _MADE_BY_MACHINES = (".kassa/", ".venv/", "docs/apis", "kassa/", "postgres/", "secrets/")
-_NOT_SETTINGS = {"KASSA_TEST_DATABASE", "KASSA_TEST_INSTALL", "KASSA_FUZZ"}
+_NOT_SETTINGS = {"KASSA_TEST_DATABASE", "KASSA_TEST_INSTALL", "KASSA_TEST_INDEX", "KASSA_FUZZ", "KASSA_TEST_IMAGE", "TALLY_URL"}
 
 
 def _name(path: Path) -> str:
@@ -80,6 +81,9 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 def test_every_setting_that_is_named_exists(path: Path) -> None:
     known = {str(name) for field in Settings.model_fields.values() for name in field.validation_alias.choices}  # type: ignore[union-attr]
     code = "".join(file.read_text() for file in CODE)
+    known |= {f"{name}_FILE" for name in known} | set(
+        _VARIABLE.findall("".join(file.read_text() for file in ROOT.glob("compose*.yaml")))
+    )
     for named in _SETTING.findall(path.read_text()):
         assert named in known | _NOT_SETTINGS or re.search(rf"\b{named}\b", code), named
 

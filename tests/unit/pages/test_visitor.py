@@ -26,7 +26,7 @@ def a_call(*kept: tuple[bytes, bytes]) -> Call:
     """A request of a browser that keeps these cookies."""
     cookie = "; ".join(value.decode().split(";")[0] for _, value in kept)
     desk: Any = SimpleNamespace(
-        ctx=None, closing=None, watch=None, trusted=False, webhook_secret=b"", tokens=Tokens(TokenRules(SECRET)), address_of=str
+        ctx=None, closing=None, watch=None, trusted=False, webhook_secrets=(), tokens=Tokens(TokenRules(SECRET)), address_of=str
     )
     nothing: Any = None
     return Call(scope_of("GET", "/shop", {"cookie": cookie} if cookie else {}), nothing, nothing, desk, {})

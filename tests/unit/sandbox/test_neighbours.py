@@ -148,3 +148,24 @@ async def test_an_unknown_path_or_verb_is_told_and_noted(caller: Any) -> None:
     assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
     assert (await caller.ask("GET", "/nobody/at/all")).status == 404
     assert [one["answered"] for one in (await caller.book(service="inventory"))["calls"]] == ["404", "405"]
+
+
+async def test_neighbours_may_stand_at_the_root_of_their_address(open_sandbox: Any, session: Any) -> None:
+    """As the checkout README's mocks do: `PAYMENT_SERVICE_URL=http://localhost:8081`."""
+    items = {"items": [{"product_id": "prod_few", "quantity": 2}]}
+    async with open_sandbox(at_root=True) as caller:
+        async with session.post(
+            f"{caller.base}/inventory/deduct", json=items, headers={"Idempotency-Key": "chk-1:inventory"}
+        ) as answer:
+            assert (answer.status, (await answer.json())["success"]) == (200, True)
+        async with session.get(f"{caller.base}/api/products/prod_few") as answer:
+            assert (await answer.json())["data"]["sku"] == "prod_few"
+        async with session.get(f"{caller.base}/orders") as answer:
+            assert answer.status == 404
+        assert (await caller.deduct("chk-1:inventory", {"prod_few": 2})).status == 200
+        assert len((await caller.book(service="inventory"))["deductions"]) == 1, "one book, whichever address was taken"
+    async with (
+        open_sandbox() as caller,
+        session.post(f"{caller.base}/inventory/deduct", json=items) as answer,
+    ):
+        assert answer.status == 404

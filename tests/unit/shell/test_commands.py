@@ -94,7 +94,7 @@ def test_seeding_twice_changes_nothing(short_home: Path, database_server: rig.Da
     dsn = database_server.empty()
     assert run(short_home, "seed", DATABASE_URL=dsn).returncode == 0
     before = rig.query(dsn, "SELECT * FROM products ORDER BY 1, 2, 3")
-    rig.query(dsn, "UPDATE stock_levels SET on_hand = on_hand - 1 WHERE on_hand > 0")
+    rig.query(dsn, "UPDATE stock_levels SET available = available - 1 WHERE available > 0")
     stock = rig.query(dsn, "SELECT * FROM stock_levels ORDER BY 1, 2, 3")
     assert run(short_home, "seed", "--json", DATABASE_URL=dsn).returncode == 0
     assert rig.query(dsn, "SELECT * FROM products ORDER BY 1, 2, 3") == before

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from kassa.kit import logs
+from kassa.kit.context import about, concerning, concerns
 
 
 @pytest.fixture
@@ -19,7 +23,9 @@ def written() -> Iterator[io.StringIO]:
     text, root = io.StringIO(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     logs.configure("info", as_json=True, to=text)
+    named = about.set({})  # what tests before this one were about
     yield text
+    about.reset(named)
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
 
@@ -94,3 +100,43 @@ def test_what_is_below_the_level_is_not_written(written: io.StringIO) -> None:
     logging.getLogger("kassa").debug("quiet")
     logging.getLogger("uvicorn.error").info("quiet")
     assert written.getvalue() == ""
+
+
+def test_a_line_names_what_the_work_is_about(written: io.StringIO) -> None:
+    log = logging.getLogger("kassa.test")
+    with concerning(merchant_id="7"):
+        concerns(order_id=uuid.UUID(int=3), payment_id=None)
+        log.info("in the middle")
+        log.info("of another", extra={"order_id": "9"})
+    log.info("behind it")
+    first, second, third = lines(written)
+    assert (first["merchant_id"], first["order_id"]) == ("7", str(uuid.UUID(int=3)))
+    assert "payment_id" not in first
+    assert (second["merchant_id"], second["order_id"]) == ("7", "9")
+    assert not {"merchant_id", "order_id"} & third.keys()
+
+
+async def test_work_that_was_begun_goes_on_with_the_ids_of_its_beginning_and_leaves_nothing_behind(written: io.StringIO) -> None:
+    log = logging.getLogger("kassa.test")
+
+    async def work(order_id: str) -> None:
+        concerns(order_id=order_id)
+        await asyncio.sleep(0)
+        log.info("done")
+
+    concerns(merchant_id="7")
+    await asyncio.gather(work("1"), work("2"))
+    log.info("all done")
+    found = [(line["merchant_id"], line.get("order_id")) for line in lines(written)]
+    assert found == [("7", "1"), ("7", "2"), ("7", None)]
+
+
+def test_lines_are_counted_by_level(written: io.StringIO) -> None:
+    def count(level: str) -> float:
+        return REGISTRY.get_sample_value("kassa_log_lines_total", {"level": level}) or 0
+
+    before = count("warning"), count("error")
+    logging.getLogger("kassa.test").warning("once")
+    structlog.get_logger("kassa.test").error("and again")
+    assert (count("warning") - before[0], count("error") - before[1]) == (1, 1)
+    assert len(lines(written)) == 2

@@ -46,8 +46,28 @@ def test_an_older_schema_is_outdated(database_server: rig.DatabaseServer) -> Non
 def test_a_newer_schema_is_left_alone(database_server: rig.DatabaseServer) -> None:
     dsn = database_server.fresh()
     rig.query(dsn, "UPDATE alembic_version SET version_num = '9999'")
+    rig.query(dsn, "COMMENT ON TABLE alembic_version IS 'kassa: code of 9998 or later'")
     with pytest.raises(migrate.SchemaTooNew, match="9999"):
         look(dsn)
+    with pytest.raises(migrate.SchemaTooNew, match="9999"):
+        migrate.upgrade(dsn)
+
+
+@pytest.mark.parametrize("note", ["NULL", "'whatever'", "'kassa: code of  or later'"])
+def test_a_newer_schema_that_does_not_say_whom_it_fits_is_left_alone(database_server: rig.DatabaseServer, note: str) -> None:
+    dsn = database_server.fresh()
+    rig.query(dsn, "UPDATE alembic_version SET version_num = '9999'")
+    rig.query(dsn, f"COMMENT ON TABLE alembic_version IS {note}")
+    with pytest.raises(migrate.SchemaTooNew, match="9999"):
+        look(dsn)
+
+
+def test_a_newer_schema_that_says_that_it_fits_will_do(database_server: rig.DatabaseServer) -> None:
+    """A release was taken back and its schema stays. It is not this code's to change."""
+    dsn = database_server.fresh()
+    assert rig.query(dsn, "SELECT obj_description('alembic_version'::regclass) AS note") == [{"note": migrate.note_of_code()}]
+    rig.query(dsn, "UPDATE alembic_version SET version_num = '9999'")
+    look(dsn)
     with pytest.raises(migrate.SchemaTooNew, match="9999"):
         migrate.upgrade(dsn)
 

@@ -43,6 +43,29 @@ _SENTENCES = {
     500: "Internal error",
     503: "Unavailable",
 }
+REFUSALS: dict[str, tuple[str, str]] = {
+    "unknown_product": ("Unknown product", "Take the product out: it is not sold here. Nothing was charged."),
+    "price_changed": ("Price changed", "Show the buyer the prices in `items`, and send those. Nothing was charged."),
+    "stock_insufficient": ("Insufficient stock", "Ask for what is left; `items` names it. Nothing was charged."),
+    "method_unavailable": ("Payment processing failed", "Offer another way to pay. Nothing was charged."),
+    "payment_declined": ("Payment processing failed", "Have the buyer try another card, under another key. Nothing was charged."),
+    "insufficient_funds": (
+        "Payment processing failed",
+        "The same: what else a payment service calls its no is passed on as it came.",
+    ),
+    "payment_unavailable": ("Payment processing failed", "Try again later, under another key: the card was not sent."),
+    "payment_not_executed": ("Payment processing failed", "Try again under another key: the payment service never saw the charge."),
+    "payment_too_late": (
+        "Payment processing failed",
+        "The stock was gone when the payment came; it goes back by itself. Begin anew.",
+    ),
+    "cancelled": ("Payment processing failed", "The order was cancelled meanwhile; what was paid goes back by itself."),
+    "inventory_refused": ("Inventory failed", "The stock is not there; what was paid goes back by itself. Order something else."),
+    "inventory_unavailable": ("Inventory failed", "What was paid goes back by itself. Try again later, under another key."),
+    "order_refused": ("Order failed", "The order service said no; stock and money go back by themselves."),
+    "order_unavailable": ("Order failed", "Stock and money go back by themselves. Try again later, under another key."),
+}
+"""How a checkout says no for good (422, with its id): the code, the sentence in `error`, and what a caller does about it."""
 _MALFORMED = [{"loc": ["body"], "msg": "must be one JSON object", "type": "json_invalid"}]
 
 

@@ -8,6 +8,7 @@ buyer carries the cart's version as `ETag`, refusals too.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -28,7 +29,8 @@ from kassa.api.orders import shapes, shown
 from kassa.api.orders.models import AddItem, ChangeItem
 from kassa.api.orders.problems import envelope
 from kassa.api.shop import MERCHANT, SHOP, the_shop
-from kassa.carts import Cart, CartChanged, CartLine, LineView
+from kassa.carts import Cart, CartChanged, CartLine, CartMoved
+from kassa.carts.model import LineView
 from kassa.catalog import Channel
 from kassa.kit import ids, once
 from kassa.kit.context import Context
@@ -40,7 +42,9 @@ router = APIRouter(tags=["cart"])
 
 _TAG = re.compile(r'"(0|[1-9][0-9]{0,30})"')
 _HIGHEST = 2**63 - 1
-_LOOKS = 8
+LOOKS = 8
+"""How often an edit is tried that others overtake."""
+_BUSY = "The cart is being changed; try again."
 _ITEM_ID = parameter("path", "item_id", "The id of a line.")
 _IF_MATCH = parameter("header", "If-Match", 'The version that was looked at, `"3"`, or `*`. Another version: 412.')
 
@@ -116,16 +120,31 @@ async def add_item(call: Call) -> Answer:
     asked = fit(AddItem, data)
     key = key_for(call, sent, call.caller.scope, data)
     channel = await the_shop(call.ctx)
-    try:
-        offer = await catalog.offer_of(call.ctx, channel, asked.product_id)
-    except KassaError as error:
-        return await or_first_answer(call.ctx, key, error)
+    product_id, quantity = asked.product_id, asked.quantity or 1
+    if key is None:
+        offered = catalog.offer_here(call.ctx, channel) or await catalog.offer_of(call.ctx, channel, product_id)
 
-    async def work(tx: Tx) -> Answer:
-        cart, line = await carts.add_line(tx, MERCHANT, SHOP, buyer, asked.product_id, offer, asked.quantity or 1, version)
-        return _show_item(201, "Item added to cart successfully", cart, line, offer)
+        async def add() -> Answer:
+            added = await carts.add_line_alone(call.ctx, MERCHANT, SHOP, buyer, product_id, offered, quantity, version)
+            return _show_added(added, channel)
 
-    return await once_in(call.ctx, "cart.add", key, work)
+    else:
+        try:
+            offer = await catalog.offer_of(call.ctx, channel, product_id)
+        except KassaError as error:
+            return await or_first_answer(call.ctx, key, error)
+
+        async def work(tx: Tx) -> Answer:
+            added = await carts.add_line(tx, MERCHANT, SHOP, buyer, product_id, offer, quantity, version)
+            return _show_added(added, channel)
+
+        async def add() -> Answer:
+            return await once_in(call.ctx, "cart.add", key, work)
+
+    for _ in range(LOOKS):
+        with contextlib.suppress(CartMoved):
+            return await add()
+    raise once.InProgress(_BUSY)
 
 
 @router.put(
@@ -153,7 +172,7 @@ async def change_item(call: Call) -> Answer:
     async def work(tx: Tx) -> Answer:
         cart = await carts.lock_for_change(tx, MERCHANT, SHOP, buyer, version)
         cart, changed = await carts.change_line(tx, cart, line_id, offer, asked.quantity)
-        return _show_item(200, "Cart item updated successfully", cart, changed, offer)
+        return _show_item(200, "Cart item updated successfully", cart, changed, channel)
 
     return await once_in(call.ctx, "cart.change", key, work)
 
@@ -220,7 +239,7 @@ async def _edit(
     message: str,
 ) -> Answer:
     """Do `act` and show the whole cart after it. Should a line have come in that nobody asked about, look again."""
-    for _ in range(_LOOKS):
+    for _ in range(LOOKS):
         offers = await offers_or_seen(ctx, channel, before.lines)
         known = {line.product_id for line in before.lines}
 
@@ -234,7 +253,7 @@ async def _edit(
             return await once_in(ctx, name, key, work)
         except _NewLine as more:
             before = more.cart
-    raise once.InProgress("The cart is being changed; try again.")
+    raise once.InProgress(_BUSY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +290,11 @@ def _show(status: int, message: str, cart: Cart, offers: Mapping[str, Any], chan
     return shapes.success(status, message, shown_cart, shapes.etag(cart.version))
 
 
-def _show_item(status: int, message: str, cart: Cart, line: CartLine, offer: catalog.Offer) -> Answer:
-    view = LineView(line, offer.name, offer.price, offer.image, sold=True)
+def _show_added(added: tuple[Cart, CartLine], channel: Channel) -> Answer:
+    return _show_item(201, "Item added to cart successfully", *added, channel)
+
+
+def _show_item(status: int, message: str, cart: Cart, line: CartLine, channel: Channel) -> Answer:
+    """A line right after an edit: what was seen of the product then is what it costs."""
+    view = LineView(line, line.seen_name, Money(line.seen_price_minor, channel.currency), line.seen_image, sold=True)
     return shapes.success(status, message, shapes.cart_item(view), shapes.etag(cart.version))

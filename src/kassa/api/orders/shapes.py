@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kassa.api.answers import Answer, Header, dumps, json_answer, major, money
-from kassa.carts import Cart, LineView, Problem
+from kassa.carts import Cart
+from kassa.carts.model import LineView, Problem
 from kassa.catalog import Offer
 from kassa.checkout.wishes import Placed
 from kassa.kit.clock import rfc3339

@@ -25,7 +25,7 @@ from kassa.api.payme.verbs import Result, Verbs
 from kassa.api.payme.words import FAILED, MALFORMED, NOT_ALLOWED, WRONG_VERB, Id, failed, succeeded
 from kassa.collect.payme import Cashbox, PaymeRefusal
 from kassa.kit import ids
-from kassa.kit.context import Context
+from kassa.kit.context import Context, concerns
 from kassa.kit.errors import Busy, Conflict, KassaError, Unknown
 
 PATH: Final = "/payme/webhook"
@@ -85,6 +85,7 @@ class Door:
         box = await self._let_in(scope, merchant_id)
         if box is None:
             return note.refusal(id_in(raw), NOT_ALLOWED)
+        concerns(merchant_id=box.merchant_id)
         if raw is None:
             return note.refusal(None, MALFORMED)
         try:

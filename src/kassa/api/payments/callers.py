@@ -5,6 +5,7 @@ from __future__ import annotations
 from kassa import merchants
 from kassa.api.call import Call, headers
 from kassa.audit import By, Hand
+from kassa.kit.context import concerns
 from kassa.merchants.model import Caller, Unauthorized
 
 
@@ -33,6 +34,7 @@ async def named(call: Call) -> Caller | None:
         call.ctx, api_key=_one(call, b"x-api-key"), merchant_id=_one(call, b"x-merchant-id"), trusted=call.trusted
     )
     if caller is not None:
+        concerns(merchant_id=caller.merchant.merchant_id)
         merchants.mark_used(call.ctx, caller)
     return caller
 

@@ -21,10 +21,11 @@ from kassa.catalog.model import ELSEWHERE, Channel, Offer, Page
 from kassa.catalog.sources.own import OwnSource
 from kassa.catalog.sources.recent import RecentPrices
 from kassa.catalog.sources.source import ProductsUnavailable
-from kassa.kit import crash
+from kassa.kit import crash, trace
 from kassa.kit.breaker import Breaker
 from kassa.kit.context import Context, request_id
 from kassa.kit.database import in_transaction
+from kassa.kit.figures import NEIGHBOUR
 from kassa.kit.money import Money
 
 DEADLINE_S: Final = 0.3
@@ -34,6 +35,7 @@ PROBE_S: Final = 0.25
 HIGHEST_ID: Final = 2**63 - 1
 HIGHEST_PRICE: Final = 10**13
 
+_NAME = "ambassadors"
 _METHOD = "/ambassador.AmbassadorValidation/ValidateAmbassadors"
 _CANONICAL = re.compile(r"[1-9][0-9]{0,18}")
 _CHANNEL: Final[Sequence[tuple[str, int]]] = (
@@ -79,7 +81,7 @@ class AmbassadorService:
     """
 
     def __init__(self, host: str, port: int, *, breaker: Breaker | None = None) -> None:
-        self.breaker = breaker or Breaker()
+        self.breaker = breaker or Breaker(_NAME)
         self._target = f"dns:///[{host}]:{port}" if ":" in host else f"dns:///{host}:{port}"
         self._channel = self._connect()
         self._recent = RecentPrices()
@@ -118,6 +120,7 @@ class AmbassadorService:
             return {}
         probe = self.breaker.is_open
         if not self.breaker.allows():
+            NEIGHBOUR.note(0.0, _NAME, "spared")
             raise AmbassadorsUnavailable(self.breaker.retry_after())
         asked_at = monotonic()
         crash.reach("ambassadors", "before_call")
@@ -126,12 +129,14 @@ class AmbassadorService:
         except _CallFailed as error:
             _log.warning("the ambassadors service failed: %s", error)
             self._learn(probe=probe, answered=False)
+            NEIGHBOUR.note(monotonic() - asked_at, _NAME, "silent")
             raise AmbassadorsUnavailable(self.breaker.retry_after()) from error
         except BaseException:
             if probe:
                 self.breaker.released()
             raise
         self._learn(probe=probe, answered=True)
+        NEIGHBOUR.note(monotonic() - asked_at, _NAME, "answered")
         self._recent.note(wanted, prices, asked_at)
         crash.reach("ambassadors", "after_call")
         return prices
@@ -145,13 +150,13 @@ class AmbassadorService:
         ask: grpc.aio.UnaryUnaryMultiCallable[ValidateRequest, bytes] = self._channel.unary_unary(
             _METHOD, request_serializer=ValidateRequest.SerializeToString
         )
-        current = request_id.get()
+        told = [("x-request-id", current)] if (current := request_id.get()) else []
         try:
             return await ask(
                 ValidateRequest(ambassador_ids=wanted),
                 timeout=PROBE_S if probe else DEADLINE_S,
                 wait_for_ready=True,  # a service that restarts is back before the deadline, more often than not
-                metadata=(("x-request-id", current),) if current else None,
+                metadata=(*told, *trace.headers()),
             )
         except grpc.aio.AioRpcError as error:
             code = error.code().name  # its text is the stranger's

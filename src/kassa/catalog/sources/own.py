@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kassa.catalog import store
+from kassa.catalog.here import OfferHere
 from kassa.catalog.model import Channel, Offer, Page
 from kassa.kit.context import Context
 
@@ -14,10 +15,11 @@ class OwnSource:
 
     def __init__(self, *, counted: bool = True) -> None:
         self.counted = counted
+        self.here = OfferHere(counted)
 
     async def offers(self, ctx: Context, channel: Channel, product_ids: Sequence[str]) -> Mapping[str, Offer]:
         """See `Source.offers`."""
-        return await store.own_offers(ctx.db, channel, product_ids, counted=self.counted)
+        return await store.own_offers(ctx.db, channel, product_ids, self.here)
 
     async def page(self, ctx: Context, channel: Channel, page: int, limit: int) -> Page:
         """See `Source.page`."""

@@ -14,7 +14,7 @@ _AT_ONCE = 100
 
 
 async def sweep_attempts(ctx: Context) -> int:
-    """End at most 100 attempts; returns how many were ended now."""
+    """End Payme's attempts whose time is over, at most 100 a turn; returns how many were ended now."""
     ended = 0
     for merchant_id, payme_id in await payme.expired(ctx.db, _AT_ONCE):
         try:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiosmtplib
 
@@ -37,7 +38,7 @@ class Smtp:
     password: str | None = field(default=None, repr=False)
     tls: str = "starttls"
     limit_s: float = 20.0
-    breaker: Breaker = field(default_factory=Breaker, repr=False, compare=False)
+    breaker: Breaker = field(default_factory=partial(Breaker, "smtp"), repr=False, compare=False)
 
     async def post(self, sender: Sender, letter: Letter) -> Outcome:
         """Hand over one letter. A temporary no, or none that can be understood, is tried again."""

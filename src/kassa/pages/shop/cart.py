@@ -17,12 +17,12 @@ from kassa.api.answers import Answer
 from kassa.api.call import Call
 from kassa.api.errors import NotHere
 from kassa.api.keys import key_for, once_in
-from kassa.api.orders.cart import offers_or_seen
+from kassa.api.orders.cart import LOOKS, offers_or_seen
 from kassa.api.shop import MERCHANT, SHOP, the_shop
-from kassa.carts import Cart, CartLine, LineView, Problem
-from kassa.carts.model import MAX_QUANTITY
+from kassa.carts import Cart, CartLine
+from kassa.carts.model import MAX_QUANTITY, LineView, Problem
 from kassa.catalog import Channel
-from kassa.kit import ids
+from kassa.kit import ids, once
 from kassa.kit.database import Tx
 from kassa.kit.money import Money
 from kassa.pages.buyer.visitor import Visitor, visitor_of
@@ -127,10 +127,13 @@ async def _put(call: Call, visitor: Visitor, product_id: str, quantity: int, key
             await carts.add_line(tx, MERCHANT, SHOP, visitor.buyer_id, product_id, offer, quantity, None)
             return Answer(204)
 
-        await once_in(call.ctx, "cart.add", in_scope, work)
+        for _ in range(LOOKS):
+            with contextlib.suppress(carts.CartMoved):
+                await once_in(call.ctx, "cart.add", in_scope, work)
+                return None
     except _REFUSED as error:
         return _NOT_ADDED[type(error)]
-    return None
+    raise once.InProgress
 
 
 async def _change(call: Call, visitor: Visitor, line: CartLine, sent: Mapping[str, str]) -> str:

@@ -71,7 +71,7 @@ async def charge(ctx: Context, payment: Payment, token: str) -> None:
 
 
 async def sweep_charges(ctx: Context) -> int:
-    """Ask about receipts in doubt; returns how many were looked at. Any number of processes may."""
+    """Ask Payme about receipts of card tokens that are in doubt; returns how many were looked at. Any number of processes may."""
     claimed = await charges.claim_due(ctx.db, _AT_ONCE)
     for each in claimed:
         payment = await all_payments.find(ctx.db, each.merchant_id, each.payment_id)

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
+from kassa.kit.by_merchant import by_merchant
 from kassa.kit.database import Reader, Row, Tx
 from kassa.kit.writes import Write
 from kassa.payments.model import Payment
@@ -98,15 +99,24 @@ async def ask_again(reader: Reader, charge: Charge | Payment, in_s: float) -> No
 
 async def claim_due(reader: Reader, limit: int) -> list[Charge]:
     """Charges that are due, oldest first, across merchants; nobody else gets them for a while."""
-    rows = await reader.rows(
-        f"""
-        WITH due AS (
-            SELECT merchant_id, payment_id FROM payme_charges WHERE next_at <= kassa_now()
-             ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-        UPDATE payme_charges c SET next_at = kassa_now() + make_interval(secs => $2::float8)
-          FROM due WHERE c.merchant_id = due.merchant_id AND c.payment_id = due.payment_id
-        RETURNING {", ".join("c." + each.strip() for each in _COLUMNS.split(",")[:-1])}, kassa_now() - c.created_at AS age
-        """,
-        limit, _LOOK_S,
-    )  # fmt: skip
-    return [_charge(row) for row in rows]
+    due = await reader.rows(
+        "SELECT merchant_id, payment_id FROM payme_charges WHERE next_at <= kassa_now() ORDER BY next_at LIMIT $1", limit
+    )
+    claimed: list[Charge] = []
+    for merchant_id, found in by_merchant(due).items():
+        rows = await reader.rows(
+            f"""
+            WITH free AS (
+                SELECT payment_id FROM payme_charges
+                 WHERE merchant_id = $1 AND payment_id = ANY ($2) AND next_at <= kassa_now() FOR UPDATE SKIP LOCKED
+            ), claimed AS (
+                UPDATE payme_charges c SET next_at = kassa_now() + make_interval(secs => $3::float8)
+                  FROM free WHERE c.merchant_id = $1 AND c.payment_id = free.payment_id
+                RETURNING c.*
+            )
+            SELECT {_COLUMNS} FROM claimed
+            """,
+            merchant_id, [row["payment_id"] for row in found], _LOOK_S,
+        )  # fmt: skip
+        claimed += [_charge(row) for row in rows]
+    return claimed

@@ -175,7 +175,7 @@ async def write_cashbox(tx: Tx, merchant_id: str, cashbox_id: str, sealed: bytes
         """
         INSERT INTO payme_cashboxes (merchant_id, cashbox_id, key, is_test, created_at, updated_at)
         VALUES ($1, $2, $3, $4, kassa_now(), kassa_now())
-        ON CONFLICT (merchant_id) DO UPDATE SET cashbox_id = $2, key = $3, is_test = $4, updated_at = kassa_now()
+        ON CONFLICT (merchant_id) DO UPDATE SET cashbox_id = $2, key = $3, is_test = $4, updated_at = excluded.updated_at
         """,
         merchant_id, cashbox_id, sealed, is_test,
     )  # fmt: skip

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from kassa.events import first_event, ring
+from kassa.events import announce_first, first_event
+from kassa.kit import trace
 from kassa.kit.database import Database, Reader, Tx
 from kassa.payments.model import Asked, Details, Filter, Payment, Place
 from kassa.payments.routing import Choice, Rule
-from kassa.payments.store import COLUMNS, PaymentMissing, payment_of
+from kassa.payments.store import COLUMNS, WRITTEN, PaymentMissing, payment_of
 
 if TYPE_CHECKING:
     from kassa.payments.open import Opening
@@ -28,14 +29,15 @@ _INSERT = """
 """
 _MADE_AND_TOLD = f"""
     WITH made AS ({_INSERT} RETURNING created_at), told AS (
-        SELECT $21::uuid AS event_id, $22::text AS subject, 'payment.created' AS type, $23::json AS data FROM made
+        SELECT $21::uuid AS event_id, $22::text AS subject, 'payment.created' AS type, $23::json AS data, $24::text AS traceparent
+          FROM made
     )
 """
 
 
 async def insert_requested(tx: Tx, opening: Opening, asked: Asked) -> Payment | None:
     """Write a payment that a merchant asked for; None when another one holds its reference or has its key."""
-    row = await tx.row(f"{_INSERT} RETURNING {COLUMNS}", *_values(opening, asked))
+    row = await tx.row(f"{_INSERT} RETURNING {WRITTEN}", *_values(opening, asked))
     return payment_of(row) if row else None
 
 
@@ -51,10 +53,10 @@ async def insert_and_tell(
     """The same and its first event in one statement, as a transaction called `name`; when it was made, or None."""
     subject = f"payment:{opening.payment_id}"
     sql = f"{_MADE_AND_TOLD}, {first_event(db)} SELECT created_at FROM made"
-    row = await db.at_once(name, sql, *_values(opening, asked), event_id, subject, data, patience_s=patience_s)
+    row = await db.at_once(name, sql, *_values(opening, asked), event_id, subject, data, trace.kept(), patience_s=patience_s)
     if row is None:
         return None
-    ring(db, subject)
+    announce_first(db, "payment.created", subject)
     made_at: datetime = row["created_at"]
     return made_at
 
@@ -137,7 +139,7 @@ async def write_route(tx: Tx, payment: Payment, choice: Choice, outcome: str) ->
                       || jsonb_build_object('provider', $5::text, 'why', $6::text),
                routed_to = $5, sends = sends + 1, last_sent_at = kassa_now(), updated_at = kassa_now()
          WHERE merchant_id = $1 AND payment_id = $2 AND status = $3
-        RETURNING {COLUMNS}
+        RETURNING {WRITTEN}
         """,
         payment.merchant_id, payment.payment_id, payment.status, outcome, choice.provider, choice.why,
     )  # fmt: skip

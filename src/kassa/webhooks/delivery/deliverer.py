@@ -23,6 +23,7 @@ from kassa.kit.bell import Bell
 from kassa.kit.context import Context
 from kassa.kit.egress import Outcome
 from kassa.kit.errors import KassaError
+from kassa.kit.figures import beat
 from kassa.webhooks.delivery import store
 from kassa.webhooks.delivery.attempt import attempt
 from kassa.webhooks.delivery.claim import claim_named, claim_oldest
@@ -169,6 +170,7 @@ class Deliverer:
                 began, found, rest_s = time.monotonic(), 0, _SHORTEST_REST_S
                 try:
                     found = await self.take_due(ctx)
+                    beat("deliver", "deliver")
                 except KassaError as error:
                     log.warning("deliveries: %s", error.code)
                     rest_s = _AFTER_FAILURE_S

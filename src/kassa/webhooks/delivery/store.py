@@ -26,7 +26,9 @@ _PLACES = f"CASE WHEN {_SLOW} THEN 1 ELSE {MOST_IN_FLIGHT} END"
 _PAUSED = "p.failures >= 10 AND coalesce(p.paused_until > kassa_now(), false)"
 _HELD = """(SELECT count(*) FROM deliveries h WHERE h.merchant_id = p.merchant_id AND h.endpoint_id = p.endpoint_id
              AND h.status = 'processing' AND h.lease_until > now())"""
-MOMENT = "moment AS MATERIALIZED (SELECT kassa_now() + (clock_timestamp() - now()) AS at)"
+_HELD_HERE = _HELD.replace("p.merchant_id", "$1")
+MOMENT = "moment AS MATERIALIZED (SELECT kassa_now() + (clock_timestamp() - now()) AS at, clock_timestamp() AS bare)"
+"""The present moment: by the clock that may be moved, and by the bare one, which leases go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,10 @@ _OLDEST = f"""
 # whichever index is taken then begins with what is known. A join beside the arrays made the planner count each array as ten rows,
 # and take an index that reads all that an endpoint was ever sent.
 _CLAIM = f"""
-    WITH {MOMENT}, room AS MATERIALIZED (
+    WITH {MOMENT}, lease AS MATERIALIZED (SELECT at, bare + make_interval(secs => $5) AS ends_at FROM moment),
+    room AS MATERIALIZED (
         SELECT p.endpoint_id, p.ordered, p.status = 'enabled' AS enabled,
-               CASE WHEN p.status <> 'enabled' OR ({_PAUSED}) THEN 0 ELSE {_PLACES} - {_HELD} END AS places
+               CASE WHEN p.status <> 'enabled' OR ({_PAUSED}) THEN 0 ELSE {_PLACES} - {_HELD_HERE} END AS places
           FROM endpoints p WHERE p.merchant_id = $1 AND p.endpoint_id = ANY($2) AND p.deleted_at IS NULL
     ), named AS MATERIALIZED (
         SELECT d.endpoint_id, d.delivery_id, d.event_id, d.subject, d.sequence, d.next_at, d.replayed,
@@ -176,9 +179,8 @@ _CLAIM = f"""
     ), claimed AS (
         UPDATE deliveries d
            SET status = 'processing', next_at = NULL, queued_until = NULL, attempts = d.attempts + 1, tries = d.tries + 1,
-               began_at = moment.at, lease_until = clock_timestamp() + make_interval(secs => $5),
-               lease_version = d.lease_version + 1
-          FROM moment
+               began_at = lease.at, lease_until = lease.ends_at, lease_version = d.lease_version + 1
+          FROM lease
          WHERE d.merchant_id = $1 AND d.endpoint_id = ANY($2)
            AND d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM chosen))
            AND d.event_id = ANY (ARRAY(SELECT event_id FROM chosen))
@@ -187,7 +189,8 @@ _CLAIM = f"""
     SELECT w.endpoint_id, w.delivery_id, w.behind, c.attempts, c.tries, c.lease_version, c.began_at,
            p.url, p.format, p.hidden, p.secret,
            CASE WHEN p.old_secret_until > kassa_now() THEN p.old_secret END AS old_secret,
-           w.event_id, e.subject, e.sequence, e.type, e.version, e.occurred_at, e.data::text AS data
+           w.event_id, e.subject, e.sequence, e.type, e.version, e.occurred_at, e.data::text AS data,
+           e.traceparent
       FROM wanted w
       LEFT JOIN claimed c ON c.endpoint_id = w.endpoint_id AND c.delivery_id = w.delivery_id
       LEFT JOIN endpoints p ON p.merchant_id = $1 AND p.endpoint_id = c.endpoint_id
@@ -224,8 +227,9 @@ async def claim(
 
 def _claimed(merchant_id: str, row: Row) -> Claimed:
     event = Recorded(
-        merchant_id, row["event_id"], row["subject"], row["sequence"], row["type"], row["version"], row["occurred_at"], row["data"]
-    )
+        merchant_id, row["event_id"], row["subject"], row["sequence"], row["type"], row["version"], row["occurred_at"], row["data"],
+        row["traceparent"],
+    )  # fmt: skip
     return Claimed(
         merchant_id, row["endpoint_id"], row["delivery_id"], row["attempts"], row["tries"], row["lease_version"], row["began_at"],
         row["url"], row["format"], row["hidden"], row["secret"], row["old_secret"], event,
@@ -236,8 +240,9 @@ def _claimed(merchant_id: str, row: Row) -> Claimed:
 
 _ENDED = """
     ended AS MATERIALIZED (
-        SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::float8[], $7::int[], $8::text[], $9::int[],
-                             $10::text[], $11::text[])
+        SELECT e.*, moment.at + make_interval(secs => e.wait_s) AS again_at
+          FROM moment, unnest($2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::float8[], $7::int[], $8::text[], $9::int[],
+                              $10::text[], $11::text[])
             AS e (endpoint_id, delivery_id, lease_version, status, wait_s, status_code, error, duration_ms, response, last_error)
     ), alive AS (
         SELECT unnest($12::uuid[]) AS endpoint_id
@@ -245,7 +250,7 @@ _ENDED = """
         UPDATE deliveries d
            SET status = e.status, lease_until = NULL, queued_until = NULL, last_status_code = e.status_code,
                last_error = coalesce(e.last_error, e.error),
-               next_at = CASE e.status WHEN 'retrying' THEN moment.at + make_interval(secs => e.wait_s) END,
+               next_at = CASE e.status WHEN 'retrying' THEN e.again_at END,
                ended_at = CASE WHEN e.status IN ('success', 'failed') THEN moment.at END
           FROM ended e, moment
          WHERE d.merchant_id = $1 AND d.endpoint_id = e.endpoint_id AND d.delivery_id = e.delivery_id
