@@ -19,6 +19,8 @@ from typing import Any, Protocol
 import pytest
 from tests import rig
 
+from kassa.kit.context import about
+
 pytest_plugins = ["tests.services"]
 
 _RUN = "KASSA_TEST_RUN"
@@ -86,6 +88,12 @@ def _homes() -> Iterator[Callable[[str], Path]]:
 def _started() -> Iterator[list[rig.Running]]:
     with rig.stopping([]) as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def _about_nothing() -> None:
+    """An asynchronous fixture's context variables stay in its process: what tests before this one were about."""
+    about.set({})
 
 
 @pytest.fixture(autouse=True)

@@ -138,10 +138,10 @@ async def _place(
     ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, paying: TokenPayment, render: RenderOrder
 ) -> Placed:
     try:
-        held = await _begin(ctx, wish, cart, purchase, paying, render)
+        held, answer = await _begin(ctx, wish, cart, purchase, paying, render)
     except start.Short as short:
         raise _shortage(short.shortages) from None
-    placed = Placed(held.order, created=True)
+    placed = Placed(held.order, created=True, answer=answer)
     leading = _lead(ctx, held)
     paying.go_on(held.payment)
     if wish.token is not None:
@@ -153,7 +153,7 @@ async def _place(
 
 async def _begin(
     ctx: Context, wish: CartWish, cart: carts.Cart, purchase: start.Purchase, paying: TokenPayment, render: RenderOrder
-) -> Held:
+) -> tuple[Held, tuple[int, bytes] | None]:
     """The first commit: in one statement, or, where that finds too little stock, again with the questions that say what is short.
 
     A link is waited for, so an order that is paid by one is answered later.
@@ -174,7 +174,8 @@ async def _start(
     render: RenderOrder | None,
     *,
     carefully: bool = False,
-) -> Held:
+) -> tuple[Held, tuple[int, bytes] | None]:
+    answer = None
     async with start.starting(ctx, purchase) as tx:
         order = start.draft(purchase, purchase.at or await tx.now())
         if wish.key is not None:
@@ -183,7 +184,7 @@ async def _start(
         await carts.take_lines(tx, cart)
         held = await start.begin(ctx, tx, purchase, order=order, carefully=carefully)
         await paying.begin(tx, held.payment)
-    return held
+    return held, answer
 
 
 def _lead(ctx: Context, held: Held) -> asyncio.Task[object] | None:

@@ -102,6 +102,8 @@ class Placed:
 
     order: Order
     created: bool
+    answer: tuple[int, bytes] | None = None
+    """As it was kept under the caller's key, where it was."""
 
 
 @dataclass(frozen=True, slots=True)

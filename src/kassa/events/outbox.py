@@ -8,7 +8,6 @@ written by the same statement.
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -75,8 +74,11 @@ async def _write(tx: Tx) -> None:
     told: list[tuple[uuid.UUID, Event]] = tx.notes[_KEY]
     for merchant_id in dict.fromkeys(event.merchant_id for _, event in told):
         mine = [each for each in told if each[1].merchant_id == merchant_id]
-        left = Counter(event.subject for _, event in mine)
-        subjects, counts, behind = sorted(left), [left[subject] for subject in sorted(left)], []
+        left: dict[str, int] = {}
+        for _, event in mine:
+            left[event.subject] = left.get(event.subject, 0) + 1
+        subjects, behind = sorted(left), []
+        counts = [left[subject] for subject in subjects]
         for _, event in mine:
             left[event.subject] -= 1
             behind.append(left[event.subject])

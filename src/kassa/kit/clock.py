@@ -103,9 +103,9 @@ def read_step(text: str) -> timedelta:
 
 def rfc3339(at: datetime) -> str:
     """Whole seconds in UTC with `Z`: `2024-01-15T10:30:00Z`."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.isoformat(timespec="seconds")[:19] + "Z"
 
 
 def rfc3339_micros(at: datetime) -> str:
     """Microseconds in UTC with `Z`: `2026-01-01T00:00:02.000000Z`."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.isoformat(timespec="microseconds")[:26] + "Z"

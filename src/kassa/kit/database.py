@@ -431,8 +431,7 @@ class Database:
 
     async def _release(self, connection: Any) -> None:
         self.pulse.end(connection)
-        with contextlib.suppress(*LOST):
-            await self._pool.release(connection)
+        await self._hand.release(connection)
 
     async def _forget(self) -> None:
         await self._pool.expire_connections()

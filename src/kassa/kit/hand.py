@@ -1,14 +1,16 @@
 """Connections kept in hand: one that came back whole goes out again at once, the last one first.
 
 The library's pool lends to anybody, so each loan costs it a task, two timers and a stand-in for the connection; three loans were a
-tenth of a checkout. Here every loan goes through `kassa.kit.database`, which knows when it has left nothing behind. The pool still
-opens, counts and closes all connections, and is where everybody waits when all of them are lent.
+tenth of a checkout. Here every loan goes through `kassa.kit.database`, which knows when it has left nothing behind. While all are
+lent, everybody waits here in a queue, and what comes back whole goes to the first of it. The pool still opens, counts and closes
+all connections, and looks at each that did not come back whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from typing import Any
 
 import asyncpg
@@ -50,18 +52,17 @@ class Hand:
         self._pool = pool
         self._free: list[Any] = []
         self._asking = 0
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        """Of those who wait here, first come first: each is given a connection, or None when it is worth asking the pool."""
         self._tidying: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[None]] = set()
         self._is_open = True
 
     def take(self) -> Any | None:
-        """A connection that is in hand, or None: the pool must be asked then."""
+        """A connection that is in hand, or None: it must be asked for then."""
         while self._free:
-            connection = self._free.pop()
-            with contextlib.suppress(*LOST):  # raised when the pool has noticed by itself that it is closed
-                if not connection.is_closed():
-                    return connection
-                self._give_back(connection)
+            if self._is_good(connection := self._free.pop()):
+                return connection
         return None
 
     def connections(self) -> tuple[int, int, int]:
@@ -70,7 +71,19 @@ class Hand:
         return size - self._pool.get_idle_size() - len(self._free), size, self._pool.get_max_size()
 
     async def ask(self) -> Any:
-        """A connection of the pool. Raises what the pool raises."""
+        """The next connection that comes back, or one of the pool while that has any. Raises what the pool raises."""
+        enqueue = self._waiting.append
+        while self._is_open and self._all_are_lent():
+            enqueue(mine := asyncio.get_running_loop().create_future())
+            try:
+                connection = await mine
+            except asyncio.CancelledError:
+                if mine.done() and not mine.cancelled():  # whoever leaves at that moment leaves it to the next
+                    self._pass_on(mine.result())
+                raise
+            if connection is not None and self._is_good(connection):
+                return connection
+            enqueue = self._waiting.appendleft
         self._asking += 1
         try:
             return await self._pool.acquire()
@@ -78,16 +91,26 @@ class Hand:
             self._asking -= 1
 
     def keep(self, connection: Any) -> bool:
-        """Keep a connection over which nothing is asked any more; False when it must go to the pool."""
+        """Keep a connection over which nothing is asked any more, for who waits or in hand; False when it must go to the pool."""
         try:
             if not self._is_open or self._asking or connection.is_closed() or connection.is_in_transaction():
                 return False
-        except LOST:  # see `take`
+        except LOST:  # see `_is_good`
             return False
+        if self._give_to_first(connection):
+            return True
         self._free.append(connection)
         if self._tidying is None:
             self._tidying = asyncio.get_running_loop().call_later(_AGAIN_S, self._give_all_back)
         return True
+
+    async def release(self, connection: Any) -> None:
+        """Give a connection back to the pool, whatever state it is in; who waits here may ask the pool then."""
+        try:
+            with contextlib.suppress(*LOST):
+                await self._pool.release(connection)
+        finally:
+            self._give_to_first(None)
 
     def drop(self) -> None:
         """Cut off all that is in hand: the database does not answer."""
@@ -102,8 +125,36 @@ class Hand:
         if self._tidying is not None:
             self._tidying.cancel()
         self._give_all_back()
+        while self._give_to_first(None):
+            pass
         if self._returning:
             await asyncio.wait(self._returning)
+
+    def _all_are_lent(self) -> bool:
+        """Whether the pool has none that it could lend at once, nor may open another."""
+        idle: int = self._pool.get_idle_size()
+        return not idle and bool(self._pool.get_size() == self._pool.get_max_size())
+
+    def _is_good(self, connection: Any) -> bool:
+        with contextlib.suppress(*LOST):  # raised when the pool has noticed by itself that it is closed
+            if not connection.is_closed():
+                return True
+            self._give_back(connection)
+        return False
+
+    def _give_to_first(self, connection: Any | None) -> bool:
+        """Whether somebody waits; the first who does is given this."""
+        while self._waiting:
+            if not (first := self._waiting.popleft()).done():
+                first.set_result(connection)
+                return True
+        return False
+
+    def _pass_on(self, connection: Any | None) -> None:
+        if connection is None:
+            self._give_to_first(None)
+        elif not self.keep(connection):
+            self._give_back(connection)
 
     def _give_all_back(self) -> None:
         self._tidying = None
@@ -111,13 +162,9 @@ class Hand:
             self._give_back(self._free.pop())
 
     def _give_back(self, connection: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self._release(connection), name="a connection goes back")
+        task = asyncio.get_running_loop().create_task(self.release(connection), name="a connection goes back")
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
-
-    async def _release(self, connection: Any) -> None:
-        with contextlib.suppress(*LOST):
-            await self._pool.release(connection)
 
 
 async def _prepare(connection: Any) -> None:

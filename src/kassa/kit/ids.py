@@ -1,4 +1,8 @@
-"""Ids: UUIDv7 made here, so that no business id needs a sequence and rows arrive in index order."""
+"""Ids: UUIDv7 made here, so that no business id needs a sequence and rows arrive in index order.
+
+They are of the type that the driver reads from rows: a `uuid.UUID` in all but its making and its text, which take a fifth and
+a seventh of the time. A JSON encoder knows neither, so an id is text before it gets there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import secrets
 import uuid
 
 import uuid_utils
+from asyncpg.pgproto.pgproto import UUID
 
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOW = (1 << 62) - 1
@@ -15,7 +20,7 @@ _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 def new_id() -> uuid.UUID:
     """A new UUIDv7."""
-    return uuid.UUID(int=uuid_utils.uuid7().int)
+    return UUID(uuid_utils.uuid7().bytes)
 
 
 def unguessable() -> uuid.UUID:
@@ -23,15 +28,15 @@ def unguessable() -> uuid.UUID:
 
     Ids of `new_id` ascend also within a millisecond, so who has one knows most of its neighbours.
     """
-    chance = secrets.randbelow(1 << 74)
+    chance = secrets.randbits(74)
     time_and_version = uuid_utils.uuid7().int >> 76 << 76
-    return uuid.UUID(int=time_and_version | chance >> 62 << 64 | 0b10 << 62 | chance & _LOW)
+    return UUID((time_and_version | chance >> 62 << 64 | 0b10 << 62 | chance & _LOW).to_bytes(16))
 
 
 def parse(text: str) -> uuid.UUID | None:
     """The id that `text` writes in its one canonical form (lower case, 36 characters), else None."""
     try:
-        found = uuid.UUID(text)
+        found = UUID(text)
     except ValueError:
         return None
     return found if str(found) == text else None

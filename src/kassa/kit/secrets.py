@@ -5,7 +5,6 @@ While a secret is being rotated the old one still opens what it closed (`KASSA_S
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 
@@ -29,7 +28,7 @@ class Keys:
 
     def fingerprint(self, data: bytes) -> bytes:
         """A keyed hash (HMAC-SHA256): equal for equal data, worthless without the key."""
-        return hmac.new(self._fingerprint, data, hashlib.sha256).digest()
+        return hmac.digest(self._fingerprint, data, "sha256")
 
     def seal(self, data: bytes, about: bytes) -> bytes:
         """Encrypt and authenticate `data`, bound to `about` (AES-256-GCM)."""

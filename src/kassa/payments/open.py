@@ -48,7 +48,8 @@ async def open_payment(tx: Tx, opening: Opening) -> Payment:
     """
     payment = await store.insert(tx, opening, opening.at or await tx.now())
     subject = f"payment:{payment.payment_id}"
-    record(tx, Event(payment.merchant_id, subject, "payment.created", replace(payment, status="opened").event_data()))
+    opened = payment if payment.status == "opened" else replace(payment, status="opened")
+    record(tx, Event(payment.merchant_id, subject, "payment.created", opened.event_data()))
     if payment.status == "waiting":
         record(tx, Event(payment.merchant_id, subject, "payment.waiting", payment.event_data()))
     return payment

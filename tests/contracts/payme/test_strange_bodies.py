@@ -12,6 +12,8 @@ from .booking import Booking
 from .paycom import METHODS, Cashbox, a_tx, create, fiscal, parsed, rush
 from .texts import TROUBLE
 
+AT_ONCE = 40
+"""Calls at the same time: more of them for one purchase may wait for each other until they are told to come again."""
 STRANGE: list[Any] = [
     *(
         None,
@@ -95,7 +97,11 @@ def test_a_strange_value_anywhere_is_no_trouble(booking: Booking, payme: Cashbox
         for value in STRANGE
     ]
     bad += [("more", {**good, "more": value}) for value in STRANGE]
-    answers = rush(payme, [(method, params) for _, params in bad])
+    answers = [
+        answer
+        for first in range(0, len(bad), AT_ONCE)
+        for answer in rush(payme, [(method, params) for _, params in bad[first : first + AT_ONCE]])
+    ]
     troubled = [
         (name, json.dumps(params)[:200]) for (name, params), answer in zip(bad, answers, strict=True) if code(answer) == TROUBLE
     ]

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from kassa.kit import logs
-from kassa.kit.context import about, concerning, concerns
+from kassa.kit.context import concerning, concerns
 
 
 @pytest.fixture
@@ -23,9 +23,7 @@ def written() -> Iterator[io.StringIO]:
     text, root = io.StringIO(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     logs.configure("info", as_json=True, to=text)
-    named = about.set({})  # what tests before this one were about
     yield text
-    about.reset(named)
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
 

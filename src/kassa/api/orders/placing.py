@@ -98,4 +98,4 @@ async def _place(call: Call, wish: CartWish, channel: Channel) -> Answer:
         return envelope(error, shapes.price_change(details["total_minor"], details["problems"], channel.currency))
     if isinstance(found, Replayed):
         return replay(found.status, found.body)
-    return Answer(*shapes.placed(found))
+    return Answer(*(found.answer or shapes.placed(found)))
