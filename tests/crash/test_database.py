@@ -20,7 +20,6 @@ def cluster() -> Iterator[clusters.Cluster]:
         yield made
 
 
-@pytest.mark.timeout(60)
 def test_whoever_asks_a_frozen_database_is_told_within_a_second(cluster: clusters.Cluster) -> None:
     """Those with a connection, those who wait for one, and those who come later; afterwards all is as before."""
 
@@ -61,7 +60,6 @@ def test_whoever_asks_a_frozen_database_is_told_within_a_second(cluster: cluster
     rig.run_alone(play)
 
 
-@pytest.mark.timeout(60)
 def test_a_slow_question_and_one_that_waits_for_a_lock_are_not_cut_off(cluster: clusters.Cluster) -> None:
     async def play() -> None:
         db = await Database.connect(cluster.dsn, size=2)
@@ -73,7 +71,6 @@ def test_a_slow_question_and_one_that_waits_for_a_lock_are_not_cut_off(cluster: 
     rig.run_alone(play)
 
 
-@pytest.mark.timeout(60)
 def test_a_commit_without_an_answer_is_unknown(cluster: clusters.Cluster) -> None:
     async def play() -> None:
         db = await Database.connect(cluster.dsn, size=2)
@@ -90,7 +87,6 @@ def test_a_commit_without_an_answer_is_unknown(cluster: clusters.Cluster) -> Non
     rig.run_alone(play)
 
 
-@pytest.mark.timeout(120)
 def test_the_new_primary_is_found_and_the_old_one_is_never_written_to_again() -> None:
     with clusters.cluster() as first:
         second = first.standby(synchronous="on")
@@ -135,7 +131,6 @@ async def _insists(db: Database, number: int) -> int:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(60)
 def test_a_primary_that_was_replaced_and_lives_on_is_left_within_a_second() -> None:
     """It answers, and its commits wait for a standby that follows it no more."""
     with clusters.cluster() as first:
@@ -163,7 +158,6 @@ async def _move_on(second: clusters.Cluster, both: str) -> None:
         await db.close()
 
 
-@pytest.mark.timeout(60)
 def test_a_server_that_became_read_only_is_away_and_is_left(cluster: clusters.Cluster) -> None:
     """As after a switch-over behind one address: connections stand, and what they lead to takes no writes any more."""
 

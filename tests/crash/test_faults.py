@@ -24,7 +24,6 @@ def test_a_guard_that_can_be_broken_stands_where_it_is_said_to(mutant: mutants.M
         assert mutants.changed(mutant, edit, (rig.ROOT / "src" / "kassa" / edit.file).read_text())
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [each.number for each in FAULTS.values() if each.quick])
 def test_a_fault(number: str, nursery: Nursery, database_server: rig.DatabaseServer) -> None:
     result = play(

@@ -105,7 +105,6 @@ CHAPTERS = {
 }
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_whatever_dies_wherever(
     open_town: Callable[..., Town],

@@ -86,7 +86,7 @@ def order_something(shop: Server, **more: Any) -> str:
     form = {"shippingAddress": ADDRESS, "paymentMethod": "credit_card", "paymentDetails": {"cardNumber": CARD}, **more}
     made = good(client.post("/api/orders", json=form, headers={"Idempotency-Key": a_key()}))
     order_id: str = made["data"]["id"] if "data" in made else made["id"]
-    until(lambda: status_of(shop, order_id) == "paid", 20, "the order is paid")
+    until(lambda: status_of(shop, order_id) == "paid", 60, "the order is paid")
     return order_id
 
 
@@ -145,10 +145,10 @@ def test_a_buyer_of_every_door_is_forgotten_and_the_books_stay(shop: Server) -> 
     shop.sql("SELECT kassa_move_clock('25 hours')")
     until(
         lambda: not shop.sql("SELECT 1 FROM checkouts WHERE next_at IS NOT NULL OR status IN ('paying', 'undoing')"),
-        30,
+        90,
         "all is over",
     )
-    until(lambda: not shop.sql("SELECT 1 FROM refunds WHERE status = 'pending'"), 30, "the money is back")
+    until(lambda: not shop.sql("SELECT 1 FROM refunds WHERE status = 'pending'"), 90, "the money is back")
 
     shop.sql("DELETE FROM idempotency_keys WHERE expires_at <= kassa_now()")  # as a worker does once a minute, or between the two
     code, told = kassa(shop, "forget", "--user", str(BUYER), "--dry-run")

@@ -171,7 +171,6 @@ def test_whoever_is_turned_away_leaves_no_card(start_kassa: StartKassa, own_redi
     nothing_is_found(server, canaries, *every_file(own_redis.home), *of_process(server))
 
 
-@pytest.mark.timeout(300)
 def test_a_kill_at_any_point_leaves_no_card(start_kassa: StartKassa, start_sandbox: StartSandbox, own_rabbitmq: OwnRabbit) -> None:
     """The process dies with the card in its hands; what was written before, and what the broker was told of it, holds none."""
     canaries = Canaries()

@@ -566,7 +566,6 @@ def cluster(production: list[Object], database_server: rig.DatabaseServer, tmp_p
         yield Cluster(production, tmp_path, secret, nursery)
 
 
-@pytest.mark.timeout(180)
 def test_the_commands_of_the_containers_run_and_a_release_fails_no_request(cluster: Cluster) -> None:
     early = cluster.start("kassa-serve")
     assert early.code(START_S) == 2, "without a schema a process says so and ends; the kubelet tries again"

@@ -62,7 +62,6 @@ def at_the_client(shop: Spread) -> Iterator[None]:
         yield
 
 
-@pytest.mark.timeout(120)
 def test_a_key_that_is_repeated_at_another_host_gets_the_same_bytes(shop: Spread) -> None:
     one, other = shop.apis
     buyer = Buyer(next(_numbers))
@@ -73,7 +72,6 @@ def test_a_key_that_is_repeated_at_another_host_gets_the_same_bytes(shop: Spread
         assert (again.status, again.raw, again.replayed) == (first.status, first.raw, True)
 
 
-@pytest.mark.timeout(60)
 def test_a_live_page_at_one_host_shows_what_happens_at_another(shop: Spread) -> None:
     """Nobody needs to come back to the host that he came from."""
     one, other = shop.apis
@@ -93,7 +91,6 @@ def test_a_live_page_at_one_host_shows_what_happens_at_another(shop: Spread) -> 
     assert not reading.is_alive()
 
 
-@pytest.mark.timeout(60)
 def test_a_limit_counts_over_all_hosts(shop: Spread) -> None:
     """Asked of both in turn, one caller gets what the limit says, and not twice as much.
 
@@ -110,7 +107,6 @@ def test_a_limit_counts_over_all_hosts(shop: Spread) -> None:
     wait_for(lambda: passed() == HITS_A_MINUTE, 50, "each host counts for itself")
 
 
-@pytest.mark.timeout(120)
 def test_one_api_is_cut_off_and_a_worker_dies_while_people_buy(shop: Spread) -> None:
     """The other hosts go on; what was acknowledged is there once, what was under way is finished, and everything is told in order."""
     cut_off, other = shop.apis
@@ -149,7 +145,6 @@ def test_one_api_is_cut_off_and_a_worker_dies_while_people_buy(shop: Spread) -> 
     assert {(row["client_key"], row["id"]) for row in asked} >= {(each["key"], each["id"]) for each in paid}
 
 
-@pytest.mark.timeout(60)
 def test_a_worker_whose_clock_is_an_hour_ahead_does_its_work_and_takes_nobodys(shop: Spread) -> None:
     """Leases and deadlines are the database's. What a process signs by its own clock is an hour off, which merchants may refuse."""
     if wrong_clock() is None:

@@ -24,7 +24,6 @@ def pair() -> Iterator[patroni.Pair]:
         yield made
 
 
-@pytest.mark.timeout(300)
 def test_the_shop_goes_on_by_itself_whichever_database_host_dies(pair: patroni.Pair) -> None:
     """Killed, back as a standby, a planned change of places, the standby killed: nothing that was acknowledged is lost."""
     with patroni.shop(pair) as town:

@@ -9,14 +9,12 @@ import os
 import signal
 import time
 
-import pytest
 from tests import rig
 from tests.crash.crowd import PLENTY, Crowd
 from tests.ship import patroni
 from tests.ship.patroni import FAILOVER_S, log
 
 
-@pytest.mark.timeout(300)
 def test_a_patroni_that_hung_steps_back_and_what_its_successor_acknowledged_stays() -> None:
     patroni.programs()
     with patroni.pair() as pair, patroni.shop(pair) as town:

@@ -246,7 +246,6 @@ os.execv(sys.executable, [sys.executable, "-m", "kassa", *sys.argv[1:]])
 """What MemoryDenyWriteExecute does, for a process and what it becomes; a kernel before 6.3 does not know it."""
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(sys.platform != "linux", reason="systemd is of Linux")
 def test_the_units_start_are_ready_and_end(settings: dict[str, str], tmp_path: Path) -> None:
     running: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}

@@ -128,7 +128,6 @@ def installation(database_server: rig.DatabaseServer) -> Iterator[Installation]:
         yield Installation(town, stack.enter_context(Balancer(http_says_yes)), release(home / "newer"))
 
 
-@pytest.mark.timeout(180)
 def test_a_release_comes_and_goes_and_no_request_fails(installation: Installation) -> None:
     town = installation.town
     installation.roll(newer=False)

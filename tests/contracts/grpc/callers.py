@@ -89,9 +89,9 @@ class Caller:
         return Answer(answer, message(f"{method}Response").FromString(answer), trailing)
 
     def begin(self, method: str, request: Any, timeout: float | None = 20) -> Any:
-        """The same without waiting: a future of the raw answer."""
+        """The same without waiting: a future of the raw answer. A connection that is still being made is waited for."""
         stub = self.channel.unary_unary(f"/{SERVICE}/{method}")
-        return stub.future(request.SerializeToString(), timeout=timeout, metadata=self.said)
+        return stub.future(request.SerializeToString(), timeout=timeout, metadata=self.said, wait_for_ready=True)
 
     def pay(self, *, timeout: float | None = 20, **order: Any) -> Answer:
         """Request a payment; what is not given is a new order's."""

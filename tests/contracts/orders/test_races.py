@@ -79,7 +79,6 @@ def looking() -> Act:
     return lambda buyer: buyer.get("/api/cart")
 
 
-@pytest.mark.timeout(60)
 def test_two_hundred_buyers_want_the_last_poster(fresh: Fresh, fresh_sign_in: SignIn) -> None:
     users = [anybody() for _ in range(200)]
     added, ordered, carts = asyncio.run(crowd(fresh.server, users, adding("prod_last"), ordering("credit_card"), looking()))

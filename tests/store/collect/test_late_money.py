@@ -133,7 +133,6 @@ async def test_a_late_yes_and_a_yes_of_the_newer_at_the_same_time_leave_one_that
         assert sorted([(await till.payment(old)).status, (await till.payment(new)).status]) == ["paid", "refunded"], f"round {n}"
 
 
-@pytest.mark.timeout(120)
 async def test_a_late_yes_while_a_newer_one_is_asked_for_two_hundred_rounds(till: Till) -> None:
     """Either the POST was first, and its payment is superseded, or the yes was, and the POST is refused. Never both, never an error."""
     chance = random.Random(7)
@@ -190,7 +189,6 @@ async def test_a_yes_that_read_the_payment_while_it_still_waited_looks_again(til
         assert statuses == (["paid", "cancelled"] if state == "waiting" else ["refunded", "paid"])
 
 
-@pytest.mark.timeout(120)
 async def test_an_expiry_and_a_yes_and_a_newer_post_at_the_same_moment(alone: Till) -> None:
     """The worker closes the link, the provider reports it as paid, and the merchant asks anew: all at once (F14, F34)."""
     chance = random.Random(11)

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from tests.store.payme.desk import (
     BUSY,
     CLOSED,
@@ -348,7 +347,6 @@ async def test_checkouts_of_one_cart_are_one_purchase(desk: Desk) -> None:
     needs(await race(desk, story, MANY // 2), WAITS)
 
 
-@pytest.mark.timeout(60)
 async def test_everything_at_once(desk: Desk) -> None:
     """One purchase, everybody at it, again and again: it comes to an end that is allowed, and every answer fits it."""
 
@@ -383,7 +381,6 @@ async def test_everything_at_once(desk: Desk) -> None:
     assert await desk.cases() == []
 
 
-@pytest.mark.timeout(60)
 async def test_everybody_at_one_cart(desk: Desk) -> None:
     """Three purchases of a cart, one of them held; Payme, the buyer, staff and a deletion come at once. Nobody meets a deadlock."""
 

@@ -94,7 +94,6 @@ def outcomes(home: Path, dsn: str) -> dict[tuple[str, str], subprocess.Completed
         return {(case[0], case[1]): done for case, done in zip(CASES, ended, strict=True)}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("command", "name", "changes", "says"), CASES, ids=[f"{case[0]}, {case[1]}" for case in CASES])
 def test_it_names_what_is_wrong(
     outcomes: dict[tuple[str, str], subprocess.CompletedProcess[str]],
@@ -138,7 +137,6 @@ def _lines_of(name: str) -> list[str]:
     return (rig.ROOT / "src" / "kassa" / "migrations" / "versions" / f"{name}.py").read_text().splitlines()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("kind", "commands"), [("none", ("serve",)), ("older", COMMANDS), ("newer", ("serve",))])
 def test_another_schema_is_not_served(
     database_server: rig.DatabaseServer, home: Path, kind: str, commands: tuple[str, ...]
