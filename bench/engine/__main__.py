@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,10 +68,10 @@ def main() -> int:
         version = _install(scratch)
         environment = _prepared(place, scratch)
         _run(["node", "shop.cjs", "populate"], scratch, environment)
-        with _serving(scratch, environment):
-            port, machine = int(environment["PORT"]), head(place) | {"node": _version_of_node()}
-            asyncio.run(_drive(port, 5))
-            row = whole_journey(place, given.pairs, given.seconds, say, lambda: asyncio.run(_drive(port, given.seconds)))
+        with _serving(scratch, environment) as drive:
+            machine = head(place) | {"node": _version_of_node()}
+            drive(5)
+            row = whole_journey(place, given.pairs, given.seconds, say, lambda: drive(given.seconds))
     name = f"a commerce engine on Node (Vendure {version})"
     row = replace(row, against=name)
     says = f"`make bench-peer` has measured it: one process of @vendure/core {version} on the same PostgreSQL, {AT_ONCE} at once"
@@ -129,13 +130,24 @@ def _run(command: list[str], scratch: Path, environment: dict[str, str]) -> None
 
 
 @contextlib.contextmanager
-def _serving(scratch: Path, environment: dict[str, str]) -> Iterator[None]:
+def _serving(scratch: Path, environment: dict[str, str]) -> Iterator[Callable[[float], float]]:
+    """Gives what drives the engine for so many seconds. It is stopped otherwise: after its last answer it has jobs of its own."""
+    port = int(environment["PORT"])
     process = subprocess.Popen(["node", "shop.cjs", "serve"], cwd=scratch, env=environment, stdout=sys.stderr)
+
+    def drive(seconds: float) -> float:
+        process.send_signal(signal.SIGCONT)
+        try:
+            return asyncio.run(_drive(port, seconds))
+        finally:
+            process.send_signal(signal.SIGSTOP)
+
     try:
-        asyncio.run(asyncio.wait_for(_until_it_answers(int(environment["PORT"])), PATIENCE_S))
-        yield
+        asyncio.run(asyncio.wait_for(_until_it_answers(port), PATIENCE_S))
+        yield drive
     finally:
         process.terminate()
+        process.send_signal(signal.SIGCONT)
         process.wait(30)
 
 
