@@ -72,6 +72,15 @@ def test_it_is_safe_rather_than_fast_and_logs_nothing_private(home: Path) -> Non
     assert "4111111111111111" not in (home / "logs" / "postgres.log").read_text()
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this system has no batch scheduling")
+def test_it_does_not_push_aside_who_asks_it_and_leaves_its_owner_as_it_was(home: Path) -> None:
+    with embedded.running(home) as dsn:
+        rig.query(dsn, "SELECT 1")
+        policies = {os.sched_getscheduler(process.pid) for process in servers(home)}
+        assert policies == {os.SCHED_BATCH}
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 def test_nobody_enters_without_the_password(home: Path) -> None:
     with embedded.running(home) as dsn:
         password = dsn.split(":")[2].split("@")[0]
