@@ -28,7 +28,7 @@ def unguessable() -> uuid.UUID:
 
     Ids of `new_id` ascend also within a millisecond, so who has one knows most of its neighbours.
     """
-    chance = secrets.randbits(74)
+    chance = secrets.randbelow(1 << 74)
     time_and_version = uuid_utils.uuid7().int >> 76 << 76
     return UUID((time_and_version | chance >> 62 << 64 | 0b10 << 62 | chance & _LOW).to_bytes(16))
 
