@@ -213,17 +213,16 @@ def _as_batch_work() -> Iterator[None]:
     Otherwise each question interrupts the process that asks it, and others wait meanwhile (decision 0052). Needs no right; where
     there is no such thing, nothing happens.
     """
-    usual = getattr(os, "SCHED_OTHER", None)
-    if usual is None or os.sched_getscheduler(0) != usual:
-        yield
-        return
-    with contextlib.suppress(OSError):  # a sandbox may forbid it
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    changed = False
+    with contextlib.suppress(AttributeError, OSError):  # not every system knows it, and a sandbox may forbid it
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            changed = True
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, usual, os.sched_param(0))
+        if changed:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _data(home: Path) -> Path:

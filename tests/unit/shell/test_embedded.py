@@ -81,6 +81,18 @@ def test_it_does_not_push_aside_who_asks_it_and_leaves_its_owner_as_it_was(home:
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
+def test_it_starts_where_nobody_may_choose_how_turns_are_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_getscheduler", forbidden, raising=False)
+    with embedded.running(home) as dsn:
+        assert rig.query(dsn, "SELECT 1 AS one") == [{"one": 1}]
+    monkeypatch.delattr(os, "sched_getscheduler")
+    with embedded.running(home) as dsn:
+        assert rig.query(dsn, "SELECT 1 AS one") == [{"one": 1}]
+
+
 def test_nobody_enters_without_the_password(home: Path) -> None:
     with embedded.running(home) as dsn:
         password = dsn.split(":")[2].split("@")[0]
